@@ -1,0 +1,181 @@
+"""How alike are two embeddings? Metrics blind to rotation, and probes on held-out rows.
+
+Adding a metric takes a function of two embeddings and its line in `METRICS`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spectral_ssl.embedding import Array, Embedding
+from spectral_ssl.errors import DataError
+from spectral_ssl.linalg import principal_sines, range_basis, svd
+
+__all__ = [
+    "METRICS",
+    "align",
+    "compare",
+    "effective_rank",
+    "exact_rank",
+    "knn_score",
+    "linear_probe_score",
+    "principal_angles",
+]
+
+RANK_TOL = 1e-6  # a singular value of a trained embedding below this share of the largest has not been used
+
+
+def compare(first: Any, second: Any) -> dict[str, float]:
+    """Every metric of `METRICS` between two embeddings of the same samples, Embedding records or arrays (N, K).
+
+    The second is the reference: where it is an optimum of rank r, angles compare its range with the top-r left singular
+    subspace of the first. Raises DataError where the numbers of samples differ or an entry is not finite.
+    """
+    a, b = _as_embedding(first, "the first embedding"), _as_embedding(second, "the second embedding")
+    if a.Z.shape[0] != b.Z.shape[0]:
+        raise DataError(f"embeddings of {a.Z.shape[0]} and {b.Z.shape[0]} samples cannot be compared")
+    return {name: metric(a, b) for name, metric in METRICS.items()}
+
+
+def exact_rank(Z: Array) -> int:
+    """Singular values of Z (N, K) above 1e-6 of the largest."""
+    s = svd(Z)[1]
+    return int(np.count_nonzero(s > RANK_TOL * s[0])) if s.size and s[0] > 0 else 0
+
+
+def effective_rank(Z: Array) -> float:
+    """exp of the entropy of the normalised singular values of Z (RankMe, Garrido et al. 2023); 0 for Z = 0."""
+    s = svd(Z)[1]
+    if not s.size or s[0] == 0:
+        return 0.0
+    p = s / s.sum()
+    p = p[p > 0]
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def principal_angles(first: Any, second: Any) -> Array:
+    """Principal angles in radians, largest first, between the ranges of two embeddings (see `compare`).
+
+    Taken from sines, so that angles below 1.5e-8 are seen too. Empty where the reference is zero.
+    """
+    a, b = _as_embedding(first, "the first embedding"), _as_embedding(second, "the second embedding")
+    r = b.rank if b.rank is not None else exact_rank(b.Z)
+    U, V = range_basis(a.Z, r)[0], range_basis(b.Z, r)[0]
+    return np.arcsin(principal_sines(U, V))
+
+
+def align(Z: Array, reference: Array) -> Array:
+    """Z moved onto the reference by the best rotation and one scale (orthogonal Procrustes); (N, K) each, centred."""
+    A, B = _padded(Z - Z.mean(axis=0), reference - reference.mean(axis=0))
+    U, s, Vt = svd(A.T @ B)
+    size = float((A**2).sum())
+    aligned: Array = A @ (U @ Vt) * (float(s.sum()) / size if size > 0 else 0.0)
+    return aligned[:, : reference.shape[1]]
+
+
+def _max_angle(a: Embedding, b: Embedding) -> float:
+    """Largest principal angle in radians; nan where the reference is collapsed."""
+    angles = principal_angles(a, b)
+    return float(angles.max()) if angles.size else float("nan")
+
+
+def _procrustes(a: Embedding, b: Embedding) -> float:
+    """|Z1 Q c - Z2|^2 / |Z2|^2 after the best rotation Q and scale c, both centred: 0 is equal, 1 is unrelated."""
+    target = b.Z - b.Z.mean(axis=0)
+    size = float((target**2).sum())
+    if size == 0:
+        return float("nan")
+    A, B = _padded(align(a.Z, b.Z), target)
+    return float(((A - B) ** 2).sum()) / size
+
+
+def _linear_cka(a: Embedding, b: Embedding) -> float:
+    """|Z1'H Z2|_F^2 / (|Z1'H Z1|_F |Z2'H Z2|_F) (Kornblith et al. 2019): 1 is equal up to rotation and scale."""
+    A, B = a.Z - a.Z.mean(axis=0), b.Z - b.Z.mean(axis=0)
+    size = float(np.linalg.norm(A.T @ A) * np.linalg.norm(B.T @ B))
+    return float(((A.T @ B) ** 2).sum()) / size if size > 0 else float("nan")
+
+
+def _leftover(a: Embedding, b: Embedding) -> float:
+    """Singular value of the first past the rank of the reference, relative to its largest: what should be zero."""
+    r = b.rank if b.rank is not None else exact_rank(b.Z)
+    s = svd(a.Z)[1]
+    return float(s[r] / s[0]) if r < s.size and s[0] > 0 else 0.0
+
+
+def _spectrum_distance(a: Embedding, b: Embedding) -> float:
+    """Largest difference between the singular values of both, relative to the largest of the reference."""
+    s, t = svd(a.Z)[1], svd(b.Z)[1]
+    n = max(s.size, t.size)
+    s, t = np.pad(s, (0, n - s.size)), np.pad(t, (0, n - t.size))
+    return float(np.abs(s - t).max() / t[0]) if t.size and t[0] > 0 else float("nan")
+
+
+def _as_embedding(Z: Any, name: str) -> Embedding:
+    if isinstance(Z, Embedding):
+        return Z
+    array = np.asarray(Z, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] < 2:
+        raise DataError(f"{name} has shape {array.shape}, expected (N, K) with at least 2 samples")
+    if not np.all(np.isfinite(array)):
+        raise DataError(f"{name} holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values")
+    return Embedding(Z=array)
+
+
+def _padded(A: Array, B: Array) -> tuple[Array, Array]:
+    K = max(A.shape[1], B.shape[1])
+    return tuple(np.hstack([M, np.zeros((M.shape[0], K - M.shape[1]))]) for M in (A, B))  # type: ignore[return-value]
+
+
+# --- probes ---------------------------------------------------------------------------------------------------------
+
+
+def _scaled(Z_train: Array, Z_test: Array) -> tuple[Array, Array]:
+    # one scale for all columns: the score must not depend on the rotation an optimum leaves free
+    mean = Z_train.mean(axis=0)
+    size = float(np.sqrt(((Z_train - mean) ** 2).sum(axis=1).mean()))
+    size = size if size > 0 else 1.0
+    return (Z_train - mean) / size, (Z_test - mean) / size
+
+
+def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any, *, classification: bool) -> float:
+    """Held-out score of a linear probe: accuracy of logistic regression (L2, C = 100), or R^2 of ridge regression.
+
+    Z is centred and divided by one scale, so the score is the same for every rotation of Z.
+    """
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    A, B = _scaled(Z_train, Z_test)
+    if not classification:
+        return float(Ridge(alpha=1e-3).fit(A, y_train).score(B, y_test))
+    if np.unique(y_train).size < 2:
+        raise DataError("a linear probe needs at least two classes among the training labels")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)  # a probe that stops early is still a probe
+        return float(LogisticRegression(C=100.0, max_iter=500).fit(A, y_train).score(B, y_test))
+
+
+def knn_score(
+    Z_train: Array, y_train: Any, Z_test: Array, y_test: Any, *, classification: bool, n_neighbors: int = 5
+) -> float:
+    """Held-out score of k nearest neighbours: accuracy, or R^2."""
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+    kind = KNeighborsClassifier if classification else KNeighborsRegressor
+    A, B = _scaled(Z_train, Z_test)
+    return float(kind(n_neighbors=min(n_neighbors, A.shape[0])).fit(A, y_train).score(B, y_test))
+
+
+METRICS: dict[str, Callable[[Embedding, Embedding], float]] = {
+    "max_angle": _max_angle,
+    "procrustes": _procrustes,
+    "linear_cka": _linear_cka,
+    "leftover": _leftover,
+    "spectrum_distance": _spectrum_distance,
+    "rank": lambda a, b: float(exact_rank(a.Z)),
+    "effective_rank": lambda a, b: effective_rank(a.Z),
+}

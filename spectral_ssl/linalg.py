@@ -1,0 +1,302 @@
+"""The one door to eigen- and singular value solvers: no other module of the library calls one.
+
+Everything here returns values and vectors *sorted together*, says which solver ran and why, and measures its own
+residuals. Three problems are solved:
+
+* `generalized_eigh(A, B)`  dense symmetric pencils A b = mu B b with B positive semi-definite of any rank;
+* `smallest_eigenpairs(M)`  the bottom of a large sparse positive semi-definite matrix, off a known null vector;
+* `whitening(B)`, `orthonormal_basis`, `principal_sines`, `eigh`, `svd`: what the rest of the library needs around them.
+
+Policy for sparse matrices (`plan`): dense up to `DENSE_MAX` rows; shift-invert where the graph is narrow enough for a
+sparse factor to stay sparse (paths, manifolds); otherwise Lanczos on the top of c I - M (expanders). Whatever ran, a
+second pass deflated by the pairs already found looks for eigenvalue copies that a Krylov space can miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.csgraph
+import scipy.sparse.linalg
+
+from spectral_ssl.errors import NumericalError
+
+__all__ = [
+    "Eigenpairs",
+    "eigh",
+    "generalized_eigh",
+    "orthonormal_basis",
+    "plan",
+    "principal_sines",
+    "range_basis",
+    "rank",
+    "smallest_eigenpairs",
+    "svd",
+    "whitening",
+]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+EPS = float(np.finfo(np.float64).eps)
+DENSE_MAX = 1500  # below this LAPACK on the full matrix is both the fastest and the safest
+WIDTH_MAX = 0.08  # mean envelope width, as a share of n, up to which a sparse factor is tried
+RESIDUAL_TOL = 1e-10  # |M v - mu v| / |M|, above which an answer is refused
+COPY_TOL = 1e-9  # relative improvement that counts as a missed eigenvalue in the deflated second pass
+
+Solver = Literal["dense", "shift-invert", "lanczos"]
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenpairs sorted together, with what is known about them.
+
+    values (R,); vectors (n, R), orthonormal in the metric of the problem; residuals (R,), |A v - mu B v| relative to the
+    size of the pencil; rank: dimension of the space the problem lives on; solver: what ran and why.
+    """
+
+    values: Array
+    vectors: Array
+    residuals: Array
+    rank: int
+    solver: str
+
+
+def eigh(M: Array) -> tuple[Array, Array]:
+    """Eigenvalues (ascending) and orthonormal eigenvectors of a dense symmetric matrix M (n, n)."""
+    try:
+        values, vectors = scipy.linalg.eigh((M + M.T) / 2)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise NumericalError(f"the dense eigensolver failed on a {M.shape[0]} x {M.shape[0]} matrix: {error}") from error
+    return values, vectors
+
+
+def svd(M: Array) -> tuple[Array, Array, Array]:
+    """Thin singular value decomposition M = U diag(s) V', s descending."""
+    try:
+        U, s, Vt = scipy.linalg.svd(M, full_matrices=False)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise NumericalError(f"the singular value decomposition of a {M.shape} matrix failed: {error}") from error
+    return U, s, Vt
+
+
+def fix_signs(V: Array) -> Array:
+    """Flip columns of V (n, R) so that the entry largest in absolute value is positive: runs agree with each other."""
+    if V.size == 0:
+        return V
+    top = np.argmax(np.abs(V), axis=0)
+    signs = np.sign(V[top, np.arange(V.shape[1])])
+    signs[signs == 0] = 1.0
+    return V * signs
+
+
+def orthonormal_basis(M: Array, rtol: float | None = None) -> Array:
+    """An orthonormal basis (n, r) of range(M), r the numerical rank of M (n, m)."""
+    U, s, _ = svd(np.asarray(M, dtype=np.float64))
+    cutoff = (max(M.shape) * EPS if rtol is None else rtol) * (s[0] if s.size else 0.0)
+    return U[:, s > cutoff]
+
+
+def rank(M: Array, rtol: float | None = None) -> int:
+    """The numerical rank of M: singular values above rtol (default max(shape) eps) times the largest."""
+    return int(orthonormal_basis(M, rtol).shape[1]) if M.size else 0
+
+
+def range_basis(M: Array, rank: int) -> tuple[Array, Array]:
+    """The top-`rank` left singular subspace of M (n, m), and all singular values of M."""
+    U, s, _ = svd(np.asarray(M, dtype=np.float64))
+    return U[:, :rank], s
+
+
+def principal_sines(U: Array, V: Array) -> Array:
+    """Sines of the principal angles between range(U) and range(V), descending; U (n, p), V (n, q) orthonormal, p <= q.
+
+    Computed as the singular values of U - V (V'U): cosines would bottom out at 1.5e-8.
+    Source: Bjorck & Golub (1973).
+    """
+    if U.shape[1] > V.shape[1]:
+        U, V = V, U
+    if U.shape[1] == 0:
+        return np.zeros(0)
+    return np.clip(svd(U - V @ (V.T @ U))[1], 0.0, 1.0)
+
+
+def whitening(B: Array) -> tuple[Array, Array]:
+    """T (D, r) with T'BT = I on range(B), and a basis T0 (D, D - r) of null(B); B (D, D) positive semi-definite.
+
+    B is first scaled to unit diagonal, so that features in unlike units (a radius of 1e-2 beside an area of 1e3) neither
+    decide the rank nor cost accuracy: the answer for a rescaled B is the rescaled answer.
+    """
+    D = B.shape[0]
+    scale = np.sqrt(np.clip(np.diag(B), 0.0, None))
+    inverse = np.divide(1.0, scale, out=np.zeros(D), where=scale > EPS * max(scale.max(initial=0.0), 1e-300))
+    used = inverse > 0
+    C = inverse[:, None] * B * inverse
+    C[~used, ~used] = 0.0
+    values, U = eigh(C)
+    # rounding in a sum of squares is a few eps of the largest eigenvalue, growing slowly with D
+    cutoff = 8 * max(D, 8) * EPS * max(values[-1] if D else 0.0, 0.0)
+    keep = values > cutoff
+    back = np.where(used, inverse, 1.0)[:, None]
+    return back * U[:, keep] / np.sqrt(values[keep]), back * U[:, ~keep]
+
+
+def generalized_eigh(A: Array, B: Array, *, largest: bool, eliminate_null: bool = False) -> Eigenpairs:
+    """All solutions of A b = mu B b on range(B), b_j'B b_k = delta_jk, best first (`largest` or smallest mu).
+
+    A (D, D) symmetric, B (D, D) positive semi-definite of any rank. Directions in null(B) are left out; with
+    `eliminate_null` (A positive semi-definite) they are minimised away, A becoming the Schur complement
+    A_rr - A_rn A_nn^+ A_nr as Lemma M asks. For the pencils of a graph null(B) lies in null(A) and both agree.
+    """
+    T, T0 = whitening(B)
+    if eliminate_null and T0.shape[1]:
+        values0, U0 = eigh(T0.T @ A @ T0)
+        keep = values0 > 8 * T0.shape[1] * EPS * max(float(np.abs(A).max(initial=0.0)), 1e-300)
+        N0 = T0 @ U0[:, keep]
+        T = T - N0 @ ((N0.T @ A @ T) / values0[keep, None])
+    values, Q = eigh(T.T @ A @ T)
+    order = np.argsort(-values if largest else values, kind="stable")
+    values, vectors = values[order], fix_signs(T @ Q[:, order])
+    AV, BV = A @ vectors, B @ vectors
+    size = np.abs(values).max(initial=0.0) * np.linalg.norm(BV, axis=0) + np.linalg.norm(AV, axis=0)
+    residuals = np.linalg.norm(AV - BV * values, axis=0)
+    residuals = np.divide(residuals, size, out=np.zeros_like(residuals), where=size > 0)
+    solver = f"dense generalised eigh, {B.shape[0]} x {B.shape[0]}, rank {T.shape[1]}"
+    return Eigenpairs(values, vectors, residuals, T.shape[1], solver)
+
+
+# --- large sparse positive semi-definite matrices -------------------------------------------------------------------
+
+
+def envelope_width(M: Any) -> float:
+    """Mean width of the envelope of a sparse symmetric M after reverse Cuthill-McKee, as a share of its order.
+
+    Near 0 for chains and thin manifolds, about 1/3 for expanders: a cheap screen for the fill of a sparse factor.
+    """
+    n = M.shape[0]
+    order = scipy.sparse.csgraph.reverse_cuthill_mckee(scipy.sparse.csr_matrix(M), symmetric_mode=True)
+    place = np.empty(n, dtype=np.int64)
+    place[order] = np.arange(n)
+    C = M.tocoo()
+    first = np.arange(n)
+    np.minimum.at(first, place[C.coords[0]], place[C.coords[1]])
+    return float(np.mean(np.arange(n) - first)) / n
+
+
+def plan(M: Any, k: int) -> tuple[Solver, str]:
+    """Which solver `smallest_eigenpairs` will run for k pairs of the sparse matrix M, and why."""
+    n = M.shape[0]
+    if n <= DENSE_MAX or k >= n // 3:
+        return "dense", f"dense: order at most {DENSE_MAX}, or much of the spectrum wanted"
+    if not scipy.sparse.issparse(M):
+        return "lanczos", "Lanczos: the matrix is known only through its products"
+    width = envelope_width(M)
+    if width <= WIDTH_MAX:
+        return "shift-invert", f"shift-invert: a sparse factor stays sparse (envelope {width:.1%} of n)"
+    return "lanczos", f"Lanczos on cI - M: a sparse factor would fill in (envelope {width:.1%} of n)"
+
+
+def smallest_eigenpairs(M: Any, k: int, *, upper: float, null: Array | None = None) -> Eigenpairs:
+    """The k smallest eigenpairs of a sparse positive semi-definite M (n, n) on the complement of `null`.
+
+    M: a scipy sparse matrix, or a LinearOperator known only through products. null (n, q): orthonormal null vectors
+    of M, removed by projection, never by position. upper: a bound on the largest eigenvalue of M.
+    Raises NumericalError where the residuals stay above `RESIDUAL_TOL`.
+    """
+    n = M.shape[0]
+    Q = np.zeros((n, 0)) if null is None else null.reshape(n, -1)
+    k = min(k, n - Q.shape[1])
+    if k <= 0:
+        return Eigenpairs(np.zeros(0), np.zeros((n, 0)), np.zeros(0), n - Q.shape[1], "nothing to solve")
+    solver, why = plan(M, k)
+    upper = max(upper, 1e-300)
+    if solver == "dense":
+        values, V = _dense_bottom(M, k, Q, upper)
+    else:
+        values, V = _krylov_bottom(M, k, Q, upper, solver)
+    residuals = np.linalg.norm(M @ V - V * values, axis=0) / upper
+    if residuals.max(initial=0.0) > RESIDUAL_TOL:
+        raise NumericalError(
+            f"{k} eigenpairs of a matrix of order {n} reached only a relative residual of {residuals.max():.1e} "
+            f"(allowed {RESIDUAL_TOL:.0e}, solver {solver}); ask for fewer components, or make the relation denser"
+        )
+    return Eigenpairs(values, fix_signs(V), residuals, n - Q.shape[1], why)
+
+
+def _dense_bottom(M: Any, k: int, Q: Array, upper: float) -> tuple[Array, Array]:
+    dense = M.toarray() if scipy.sparse.issparse(M) else M @ np.eye(M.shape[0])
+    # lifting the null vectors above the spectrum leaves every other pair as it was
+    dense = (dense + dense.T) / 2 + 2 * upper * (Q @ Q.T)
+    try:
+        values, V = scipy.linalg.eigh(dense, subset_by_index=(0, k - 1), driver="evr")
+    except np.linalg.LinAlgError:
+        values, V = eigh(dense)
+    return values[:k], V[:, :k]
+
+
+def _krylov_bottom(M: Any, k: int, Q: Array, upper: float, solver: Solver) -> tuple[Array, Array]:
+    apply = _inverse_apply(M, upper) if solver == "shift-invert" else lambda V: upper * V - M @ V
+    rng = np.random.default_rng(0)  # a fixed start: runs agree
+    values, V = np.zeros(0), np.zeros((M.shape[0], 0))
+    wanted = k
+    for _ in range(6):
+        locked = np.hstack([Q, V])
+        fresh = _arpack_top(apply, M.shape[0], wanted, locked, rng)
+        found = np.linalg.qr(np.hstack([V, fresh]))[0]
+        theta, S = eigh(found.T @ (M @ found))
+        before = values
+        values, V = theta[:k], found @ S[:, :k]
+        if before.size and np.all(values > before - COPY_TOL * upper - COPY_TOL * np.abs(before)):
+            return values, V  # the deflated pass found nothing below what was held: no copy was missed
+        wanted = min(max(2, k // 4), M.shape[0] - Q.shape[1] - V.shape[1] - 2)
+        if wanted < 1:
+            return values, V
+    raise NumericalError(f"eigenvalue copies kept appearing below the {k} smallest; the spectrum is too clustered")
+
+
+def _inverse_apply(M: Any, upper: float) -> Callable[[Array], Array]:
+    """x -> (M + shift I)^-1 x. The shift keeps the factor regular; null vectors are projected out around each solve."""
+    shift = 1e-9 * upper
+    factor = scipy.sparse.linalg.splu(
+        scipy.sparse.csc_matrix(M) + shift * scipy.sparse.identity(M.shape[0], format="csc"),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+    return lambda V: factor.solve(np.ascontiguousarray(V))
+
+
+def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, rng: np.random.Generator) -> Array:
+    def project(V: Array) -> Array:
+        return V - locked @ (locked.T @ V)
+
+    operator = scipy.sparse.linalg.LinearOperator(
+        (n, n), matvec=lambda v: project(apply(project(v.ravel()))), dtype=np.float64
+    )
+    start = project(rng.standard_normal(n))
+    try:
+        _, V = scipy.sparse.linalg.eigsh(
+            operator, k=k, which="LA", v0=start, tol=0.0, ncv=min(n - 1, max(4 * k, 48)), maxiter=40 * n
+        )
+    except scipy.sparse.linalg.ArpackNoConvergence as error:
+        raise NumericalError(
+            f"Lanczos did not converge for {k} eigenpairs of a matrix of order {n}: {error}; "
+            "the eigenvalues are too close together, ask for fewer components"
+        ) from error
+    return project(V)
+
+
+def largest_eigenvalue_bound(A: Any, degree_max: float) -> float:
+    """A tight upper estimate of the largest eigenvalue of a non-negative symmetric A (n, n), at most `degree_max`.
+
+    Needed so that shift-invert on cI - A starts beside the eigenvalues wanted; an estimate slightly too small costs
+    speed, not correctness, because residuals are checked.
+    """
+    start = np.ones(A.shape[0])
+    values, V = scipy.sparse.linalg.eigsh(A, k=1, which="LA", v0=start, tol=1e-6)
+    residual = float(np.linalg.norm(A @ V[:, 0] - values[0] * V[:, 0]))
+    return min(degree_max, float(values[0]) + 10 * residual + 1e-8 * float(values[0]))

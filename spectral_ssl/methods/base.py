@@ -1,0 +1,316 @@
+"""What a method is: a loss and its closed-form optimum, side by side.
+
+`Method` is the interface, `QuadraticMethod` the interface of those whose loss is a function of the moments of Z alone
+(all but InfoNCE): for them one expression, `terms(moments)`, serves the full graph, a linear model trained in moment
+space, and numpy.
+"""
+
+from __future__ import annotations
+
+import abc
+import warnings
+import weakref
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from spectral_ssl.embedding import Array, Embedding, Kind, Optimum, UniqueUpTo
+from spectral_ssl.errors import DataError, SpectralWarning
+from spectral_ssl.graph import Graph
+from spectral_ssl.linalg import rank
+from spectral_ssl.moments import Moments
+from spectral_ssl.spectrum import Pencil, Spectrum
+
+__all__ = ["Method", "QuadraticMethod", "TensorGraph", "embedding_moments", "equal_diagonal_rotation", "filtered"]
+
+Centring = Literal["mean", "degree_mean"] | None
+FILTER_TOL = 1e-10  # a direction scaled below this share of the largest is rounding
+
+
+class TensorGraph:
+    """A graph's products on torch tensors, differentiable, on any device; edges as sparse CSR, groups as index sums."""
+
+    def __init__(self, graph: Graph, device: torch.device, dtype: torch.dtype) -> None:
+        self.graph = graph
+        self.degree = torch.as_tensor(graph.degree, dtype=dtype, device=device)
+        self._edges: torch.Tensor | None = None
+        if graph.edges is not None:
+            A = graph.edges
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+                warnings.filterwarnings("ignore", message="Sparse invariant checks")
+                self._edges = torch.sparse_csr_tensor(
+                    torch.as_tensor(A.indptr.astype(np.int64)),
+                    torch.as_tensor(A.indices.astype(np.int64)),
+                    torch.as_tensor(A.data),
+                    size=A.shape,
+                    check_invariants=False,
+                ).to(device=device, dtype=dtype)
+        self._groups = [
+            (
+                torch.as_tensor(np.where(g.codes < 0, g.weight.size, g.codes), device=device),
+                torch.as_tensor(np.append(g.weight, 0.0), dtype=dtype, device=device),
+                g.diagonal,
+            )
+            for g in graph.groups
+        ]
+
+    def matmul(self, Z: torch.Tensor) -> torch.Tensor:
+        """A Z, (N, K)."""
+        out = torch.zeros_like(Z)
+        if self._edges is not None:
+            out = out + _SymmetricProduct.apply(self._edges, Z)
+        for codes, weight, diagonal in self._groups:
+            sums = torch.zeros((weight.numel(), Z.shape[1]), dtype=Z.dtype, device=Z.device).index_add(0, codes, Z)
+            block = (weight[:, None] * sums)[codes]
+            out = out + (block if diagonal else block - weight[codes, None] * Z)
+        return out
+
+
+class _SymmetricProduct(torch.autograd.Function):
+    """A Z for a constant symmetric A: the gradient is A G, with no transposed copy of A."""
+
+    @staticmethod
+    def forward(ctx: Any, A: torch.Tensor, Z: torch.Tensor) -> torch.Tensor:
+        ctx.A = A
+        return A @ Z
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, torch.Tensor]:
+        return None, ctx.A @ gradients[0]
+
+
+_tensor_graphs: weakref.WeakKeyDictionary[Graph, dict[tuple[str, torch.dtype], TensorGraph]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def tensor_graph(graph: Graph, like: torch.Tensor) -> TensorGraph:
+    """The graph on the device and dtype of a tensor; converted once."""
+    held = _tensor_graphs.setdefault(graph, {})
+    key = (str(like.device), like.dtype)
+    if key not in held:
+        held[key] = TensorGraph(graph, like.device, like.dtype)
+    return held[key]
+
+
+def embedding_moments(Z: torch.Tensor, graph: Graph) -> Moments:
+    """The moments of an embedding Z (N, K) as tensors, differentiable in Z."""
+    A = tensor_graph(graph, Z)
+    deg, s = A.degree, graph.total_weight
+    mean, degree_mean = Z.mean(dim=0), deg @ Z / s
+    Zc, Zd = Z - mean, Z - degree_mean
+    return Moments(
+        n_samples=graph.n_samples,
+        total_weight=s,
+        mean=mean,
+        degree_mean=degree_mean,
+        scatter=Zc.T @ Zc,
+        laplacian=Zd.T @ (deg[:, None] * Zd - A.matmul(Zd)),
+        degree_scatter=Zd.T @ (deg[:, None] * Zd),
+        adjacency_norm2=graph.adjacency_norm2,
+    )
+
+
+def as_embedding(Z: Any, graph: Graph) -> torch.Tensor:
+    """Z as a floating tensor (N, K), checked against the graph."""
+    Z = Z if isinstance(Z, torch.Tensor) else torch.as_tensor(np.asarray(Z, dtype=np.float64))
+    if Z.ndim != 2 or Z.shape[0] != graph.n_samples:
+        raise DataError(f"Z has shape {tuple(Z.shape)}, expected ({graph.n_samples}, K) for this relation")
+    return Z
+
+
+class Method(abc.ABC):
+    """A self-supervised method: final frozen dataclasses of hyper-parameters implement it, one file each."""
+
+    @property
+    @abc.abstractmethod
+    def pencil(self) -> Pencil:
+        """The spectrum its optimum is a filter of."""
+
+    @property
+    @abc.abstractmethod
+    def whitens(self) -> Pencil:
+        """The pencil whose second matrix preconditions training."""
+
+    @property
+    @abc.abstractmethod
+    def centred(self) -> Centring:
+        """What the loss subtracts from Z, and so the linear model from X: None, "mean" or "degree_mean"."""
+
+    @abc.abstractmethod
+    def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
+        """The parts of the loss of Z (N, K) over the full graph; they sum to `loss`."""
+
+    @abc.abstractmethod
+    def optimum(self, spectrum: Spectrum, n_components: int) -> Optimum:
+        """The minimum over the spectrum's model, as a filter on it. Raises NotClosedForm where theory has none."""
+
+    @abc.abstractmethod
+    def collapse_loss(self, graph: Graph, n_components: int) -> float:
+        """The loss of an embedding that has collapsed: the zero point of `relative_excess`."""
+
+    def loss(self, Z: Any, graph: Graph) -> torch.Tensor:
+        """The loss of Z (N, K) over the full graph, a scalar tensor, differentiable in Z."""
+        return torch.stack([v.reshape(()) for v in self.loss_terms(Z, graph).values()]).sum()
+
+    def resolve(self, spectrum: Spectrum, n_components: int) -> Method:
+        """This method with hyper-parameters left to the data (None) replaced by numbers."""
+        return self
+
+    def constrain(self, W: torch.Tensor) -> torch.Tensor:
+        """Map free parameters to admissible ones (weights, or Z in the free model); the identity by default."""
+        return W
+
+    def column_scale(self, m: Moments) -> Array:
+        """Factors (K,) bringing the columns of a trained Z to the scale of the optimum; 1 where the loss fixes it."""
+        return np.ones(m.n_features)
+
+    def lower_bound(self, graph: Graph) -> float:
+        """The best bound known without a closed form; -inf where there is none."""
+        return -np.inf
+
+    @property
+    def hyper(self) -> dict[str, Any]:
+        """The hyper-parameters by name."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+
+class QuadraticMethod(Method):
+    """A method whose loss is a function of the moments of Z."""
+
+    @abc.abstractmethod
+    def terms(self, m: Moments) -> dict[str, Any]:
+        """The parts of the loss from the moments of Z (numpy or torch). "constant" holds what no Z can change."""
+
+    def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
+        Z = as_embedding(Z, graph)
+        return {k: torch.as_tensor(v, dtype=Z.dtype) for k, v in self.terms(embedding_moments(Z, graph)).items()}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a closed form claims about its optimum, beyond the filter."""
+
+    kind: Kind
+    unique_up_to: UniqueUpTo
+    source: str
+
+
+def filtered(
+    method: Method,
+    spectrum: Spectrum,
+    n_components: int,
+    directions: Array,
+    loss_terms: dict[str, float],
+    claim: Claim,
+    note: str = "",
+) -> Optimum:
+    """Assemble an Optimum from Z = V T, V the eigenvectors and T = `directions` (r, K) the method's filter."""
+    r = rank(directions, rtol=FILTER_TOL)
+    V = spectrum.vectors[:, : directions.shape[0]] @ directions
+    weights = spectrum.weights
+    W = None if weights is None else weights[:, : directions.shape[0]] @ directions
+    embedding = Embedding(Z=V, spectrum=spectrum.values, W=W, mean=spectrum.mean, rank=r)
+    notes = [n for n in (note, multiplicity_note(spectrum, r), surplus_note(n_components, r)) if n]
+    loss = float(sum(loss_terms.values()))
+    return Optimum(
+        embedding=embedding,
+        loss=loss,
+        loss_terms=loss_terms,
+        lower_bound=loss,
+        rank=r,
+        kind=claim.kind,
+        unique_up_to=claim.unique_up_to,
+        note="; ".join(notes),
+        source=claim.source,
+        method=method,
+        solver=spectrum.solver,
+        residual=float(spectrum.residuals[: max(r, 1)].max(initial=0.0)),
+    )
+
+
+def check_components(spectrum: Spectrum, n_components: int) -> int:
+    """Validate K against the model, and return how many eigenpairs there are to use, at most K.
+
+    Raises DataError for K < 1, K > D (linear) or K > N - 1 (free); warns where K exceeds the rank.
+    """
+    K = n_components
+    if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1:
+        raise DataError(f"n_components must be a positive integer, got {K!r}")
+    if spectrum.model == "linear" and spectrum.n_features is not None and spectrum.n_features < K:
+        raise DataError(
+            f"n_components={K} exceeds the {spectrum.n_features} features of X: a linear map cannot make more; "
+            f"choose at most {spectrum.n_features}"
+        )
+    if spectrum.model == "free" and spectrum.n_samples - 1 < K:
+        raise DataError(
+            f"n_components={K} exceeds N - 1 = {spectrum.n_samples - 1}: centred embeddings of {spectrum.n_samples} "
+            f"samples have no more dimensions; choose at most {spectrum.n_samples - 1}"
+        )
+    if spectrum.dimension < K:
+        warnings.warn(
+            f"n_components={K} exceeds the rank {spectrum.dimension} of the {spectrum.pencil} pencil: "
+            f"{K - spectrum.dimension} columns of the optimum are zero",
+            SpectralWarning,
+            stacklevel=4,
+        )
+    if spectrum.values.size < min(K, spectrum.dimension):
+        raise DataError(f"the spectrum holds {spectrum.values.size} eigenvalues, {K} are needed; ask Spectra.of for more")
+    return min(int(K), spectrum.dimension)
+
+
+def multiplicity_note(spectrum: Spectrum, r: int) -> str:
+    """Words for a closed gap at rank r, where the optimal subspace is not unique; "" where it is."""
+    if r == 0:
+        return "collapsed: the optimum is the zero embedding"
+    if r >= spectrum.values.size or spectrum.gap(r) > 1e-9:
+        return ""
+    copies = spectrum.multiplicity(r)
+    more = "" if spectrum.complete else "at least "
+    text = (
+        f"eigenvalue {r} has {more}{copies} copies, so the optimal subspace is not unique: "
+        "losses of two solvers agree, their angles need not"
+    )
+    if spectrum.model == "free" and spectrum.pencil == "laplacian" and abs(spectrum.values[r - 1]) < 1e-12:
+        text += " (the null space of L has one dimension per connected component, as for the originals of a views graph)"
+    return text
+
+
+def surplus_note(n_components: int, r: int) -> str:
+    return f"rank {r} of {n_components} components" if 0 < r < n_components else ""
+
+
+def pad(directions: Array, n_components: int) -> Array:
+    """Zero columns up to K."""
+    return np.hstack([directions, np.zeros((directions.shape[0], n_components - directions.shape[1]))])
+
+
+def equal_diagonal_rotation(spectrum: Array) -> Array:
+    """Q in O(K) such that diag(Q' diag(spectrum) Q) is constant, by at most K - 1 Givens rotations.
+
+    Schur-Horn for the constant diagonal: while two entries lie on either side of the mean, turn their plane until one
+    equals it.
+    """
+    M = np.diag(np.asarray(spectrum, dtype=np.float64))
+    K = M.shape[0]
+    Q = np.eye(K)
+    mean = float(np.trace(M)) / max(K, 1)
+    left = list(range(K))
+    while len(left) > 1:
+        d = np.diag(M)[left]
+        low, high = left[int(np.argmin(d))], left[int(np.argmax(d))]
+        if M[high, high] - M[low, low] <= 1e-15 * max(abs(mean), 1e-300):
+            break
+        # t = tan(angle) solves M_ll - mean + 2 t M_lh + t^2 (M_hh - mean) = 0: the turned low entry becomes the mean
+        a, b, c = M[high, high] - mean, M[low, high], M[low, low] - mean
+        t = (-b + np.sqrt(max(b * b - a * c, 0.0))) / a if a > 0 else 0.0
+        cos, sin = 1 / np.hypot(1, t), t / np.hypot(1, t)
+        G = np.eye(K)
+        G[low, low], G[high, low], G[low, high], G[high, high] = cos, sin, -sin, cos
+        M = G.T @ M @ G
+        Q = Q @ G
+        left.remove(low)
+    return Q

@@ -1,0 +1,148 @@
+"""InfoNCE, the loss of SimCLR, summed over all positive pairs of a relation.
+
+    L(Z) = -sum_{i != j} A_ij log softmax_{j != i}(s_ij / tau),   s_ij = cos(z_i, z_j) or z_i'z_j
+
+with every other sample a negative; self-pairs are left out. For the two-view relation it equals NT-Xent times N. It is no
+spectral filter and in general has no closed form. What is proven for every Z:
+
+* rows apart: sum_i d_i min_x [-P_i'x + log sum e^x] over the similarities allowed, P_i = A_i / d_i; for unbounded
+  similarities this is the entropy bound sum_i d_i H(P_i);
+* n balanced groups of V samples, cosine: no Z beats the regular simplex,
+  L >= s log[(V - 1) + (N - V) exp(-(n / (n - 1)) / tau)].
+
+Source: Balestriero & LeCun 2022 (arXiv 2205.11508), section 2 (loss); bounds derived here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from spectral_ssl.embedding import Optimum
+from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
+from spectral_ssl.graph import Graph
+from spectral_ssl.methods.base import Method, as_embedding, tensor_graph
+from spectral_ssl.spectrum import Spectrum
+
+__all__ = ["InfoNCE", "SimCLR"]
+
+MAX_SAMPLES = 12_000  # the N x N similarities and their gradient take about 5 GB there
+
+
+@dataclass(frozen=True)
+class InfoNCE(Method):
+    """InfoNCE over a relation, not divided by N.
+
+    temperature: tau > 0. similarity: "cosine", or "dot" with tr(WW') <= radius (tr(ZZ') in the free model), which
+    training keeps by the smooth map W sqrt(radius / (1 + |W|^2)).
+    """
+
+    temperature: float = 0.5
+    similarity: Literal["cosine", "dot"] = "cosine"
+    radius: float = 1.0
+
+    pencil = "adjacency"
+    whitens = "adjacency"
+    centred = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise DataError(f"temperature must be a positive number, got {self.temperature}")
+        if self.similarity not in ("cosine", "dot"):
+            raise DataError(f"similarity={self.similarity!r} is not known; choose 'cosine' or 'dot'")
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            raise DataError(f"radius must be a positive number, got {self.radius}")
+        if self.similarity == "cosine" and self.radius != 1.0:
+            raise DataError("radius= bounds the weights of similarity='dot'; the cosine does not see their size")
+
+    def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
+        Z = as_embedding(Z, graph)
+        N = graph.n_samples
+        if N > MAX_SAMPLES:
+            raise ResourceError(
+                f"InfoNCE compares all {N:,} samples with each other, which needs about {5 * N**2 * 8 / 2**30:.0f} GB; "
+                f"subsample to at most {MAX_SAMPLES:,}"
+            )
+        if self.similarity == "cosine":
+            Z = Z / Z.norm(dim=1, keepdim=True).clamp_min(torch.finfo(Z.dtype).tiny)
+        A = tensor_graph(graph, Z)
+        loops = torch.as_tensor(graph.diagonal, dtype=Z.dtype, device=Z.device)
+        deg = A.degree - loops
+        positives = (Z * A.matmul(Z)).sum() - (loops * (Z**2).sum(dim=1)).sum()
+        S = (Z @ Z.T) / self.temperature
+        S = S.masked_fill(torch.eye(N, dtype=torch.bool, device=Z.device), -torch.inf)
+        return {"alignment": -positives / self.temperature, "uniformity": (deg * torch.logsumexp(S, dim=1)).sum()}
+
+    def optimum(self, spectrum: Spectrum, n_components: int) -> Optimum:
+        raise NotClosedForm(
+            "InfoNCE applies a logarithm entry by entry, so its optimum is no spectral filter of the relation; "
+            "it is trained, and shown with a proven lower bound (FrobeniusSimCLR is the form with a closed optimum)"
+        )
+
+    def collapse_loss(self, graph: Graph, n_components: int) -> float:
+        """All similarities equal: s log(N - 1)."""
+        return float((graph.degree - graph.diagonal).sum()) * math.log(graph.n_samples - 1)
+
+    def constrain(self, W: torch.Tensor) -> torch.Tensor:
+        if self.similarity == "cosine":
+            return W
+        return W * torch.sqrt(self.radius / (1 + (W**2).sum()))
+
+    def lower_bound(self, graph: Graph) -> float:
+        """The larger of the bounds in the module docstring."""
+        bounded = self.similarity == "cosine"
+        bound = _row_bound(graph, 1 / self.temperature if bounded else math.inf)
+        if bounded and graph.is_partition:
+            g = graph.groups[0]
+            V, n = int(g.sizes[0]), g.sizes.size
+            equal = np.all(g.sizes == V) and np.all(g.weight == g.weight[0]) and V * n == graph.n_samples
+            if equal and V > 1 and n > 1:
+                s = float((graph.degree - graph.diagonal).sum())
+                simplex = math.log((V - 1) + (graph.n_samples - V) * math.exp(-(n / (n - 1)) / self.temperature))
+                bound = max(bound, s * simplex)
+        return bound
+
+
+def SimCLR(temperature: float = 0.5) -> InfoNCE:
+    """SimCLR's NT-Xent loss: `InfoNCE` with cosine similarity."""
+    return InfoNCE(temperature=temperature, similarity="cosine")
+
+
+def _row_bound(graph: Graph, limit: float) -> float:
+    """sum_i d_i min_x [-P_i'x + log sum_{j != i} e^{x_j}] over |x_j| <= limit.
+
+    Stationarity: softmax_j = P_j where x_j is inside the box, so e^{x_j} = clip(P_j T, e^-limit, e^limit) with
+    T = sum_j e^{x_j}, found by bisection on log T for all rows at once.
+    """
+    rows, weights, zeros = _rows(graph)
+    d = np.bincount(rows, weights=weights, minlength=graph.n_samples)
+    P = weights / d[rows]
+    entropy = -np.bincount(rows, weights=weights * np.log(P), minlength=graph.n_samples)
+    if not math.isfinite(limit):
+        return float(entropy.sum())
+    live = d > 0
+    low = np.full(d.size, math.log(graph.n_samples - 1) - limit)
+    high = np.full(d.size, math.log(graph.n_samples - 1) + limit)
+    log_P = np.log(P)
+    for _ in range(80):
+        middle = (low + high) / 2
+        x = np.clip(log_P + middle[rows], -limit, limit)
+        total = np.bincount(rows, weights=np.exp(x - limit), minlength=d.size) + zeros * math.exp(-2 * limit)
+        above = np.log(np.maximum(total, 1e-300)) + limit > middle
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    T = low  # the smaller side: x is feasible on either, and log T below its root keeps the value a lower bound
+    x = np.clip(log_P + T[rows], -limit, limit)
+    value = d * T - np.bincount(rows, weights=weights * x, minlength=d.size)
+    return float(value[live].sum())
+
+
+def _rows(graph: Graph) -> tuple[Any, Any, Any]:
+    """Off-diagonal entries as (row, weight), and the number of zero entries of each row."""
+    C = graph.to_csr().tocoo()
+    off = C.coords[0] != C.coords[1]
+    rows, weights = C.coords[0][off], C.data[off]
+    return rows, weights, graph.n_samples - 1 - np.bincount(rows, minlength=graph.n_samples)

@@ -1,0 +1,352 @@
+"""Positive-pair relations: functions from a dataset to a `Graph`.
+
+Adding one takes a function here and its line in `RELATIONS` at the foot; command-line options, documentation and the
+contract tests follow from its signature.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse
+
+from spectral_ssl.data import Dataset, as_dataset, read_array, read_pairs
+from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
+from spectral_ssl.graph import Graph, Groups
+
+__all__ = [
+    "RELATIONS",
+    "corrupt",
+    "coupled",
+    "epsilon",
+    "knn",
+    "labels",
+    "mix",
+    "nearest",
+    "pairs",
+    "sequence",
+    "views",
+]
+
+MAX_NEIGHBOURS = 200_000_000  # stored pairs past which a radius relation is refused: about 3 GB
+
+
+def knn(
+    data: Dataset,
+    *,
+    n_neighbors: int = 10,
+    mutual: bool = False,
+    weight: Literal["binary", "heat"] = "binary",
+    bandwidth: float | None = None,
+    metric: str = "euclidean",
+) -> Graph:
+    """Pairs of near neighbours: i ~ j if j is among the k nearest of i, or i among those of j.
+
+    Distances are taken on X as given, the sample itself excluded. The search is exact.
+
+    Args:
+        data: the samples.
+        n_neighbors: neighbours per sample, 1 to N - 1.
+        mutual: keep a pair only if each is among the other's neighbours (intersection instead of union).
+        weight: "binary" for 1, "heat" for exp(-distance^2 / (2 bandwidth^2)).
+        bandwidth: width of the heat kernel; None takes the median neighbour distance.
+        metric: any metric of sklearn.neighbors.NearestNeighbors.
+    """
+    data = as_dataset(data)
+    i, j, distance = _neighbours(data.X, n_neighbors, metric)
+    if weight not in ("binary", "heat"):
+        raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
+    if weight == "heat":
+        width = float(np.median(distance)) if bandwidth is None else float(bandwidth)
+        if not width > 0:
+            raise DataError(f"the heat kernel needs a positive bandwidth, got {width} (duplicate rows give 0)")
+        values = np.exp(-(distance**2) / (2 * width**2))
+    elif bandwidth is not None:
+        raise DataError("bandwidth= belongs to weight='heat'; the binary weight does not use it")
+    else:
+        values = np.ones(i.size)
+    D = scipy.sparse.csr_array((values, (i, j)), shape=(data.n_samples, data.n_samples))
+    A = D.minimum(D.T) if mutual else D.maximum(D.T)
+    return _warned(Graph(data.n_samples, A))
+
+
+def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph:
+    """Pairs closer than a radius, weight 1, the sample itself excluded.
+
+    Args:
+        data: the samples.
+        radius: largest distance of a pair, > 0.
+        metric: any metric of sklearn.neighbors.NearestNeighbors.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    data = as_dataset(data)
+    if not (np.isfinite(radius) and radius > 0):
+        raise DataError(f"radius must be a positive number, got {radius}")
+    search = NearestNeighbors(radius=radius, metric=metric).fit(data.X)
+    # count on a few rows before holding every pair in memory
+    probe = data.X[np.linspace(0, data.n_samples - 1, min(50, data.n_samples)).astype(int)]
+    expected = np.mean([len(r) for r in search.radius_neighbors(probe, return_distance=False)]) * data.n_samples
+    if expected > MAX_NEIGHBOURS:
+        raise ResourceError(f"radius {radius:g} joins about {expected:.2g} pairs; choose a smaller radius or knn")
+    A = search.radius_neighbors_graph(mode="connectivity")
+    return _warned(Graph(data.n_samples, A.maximum(A.T)))
+
+
+def views(data: Dataset, *, diagonal: bool = False) -> Graph:
+    """All pairs of augmented views of one original: the relation of SimCLR, VICReg and Barlow Twins.
+
+    An original with V_i views carries weight 1/(V_i - 1) on each pair (1/V_i with the diagonal), so every sample has
+    degree 1 and often-viewed originals count no more than others.
+
+    Args:
+        data: samples with `source`: equal source = views of one original (`spectral_ssl.augment` makes it).
+        diagonal: pair each view with itself too.
+    """
+    data = as_dataset(data)
+    if data.source is None:
+        raise DataError(
+            f"the views relation needs to know which rows are views of one original, but {data.name!r} has no source; "
+            "make views with ss.augment(data, n_views=2), or pass Dataset(..., source=ids)"
+        )
+    codes = np.unique(data.source, return_inverse=True)[1].astype(np.int64)
+    V = np.bincount(codes)
+    weight = 1.0 / V if diagonal else np.where(V > 1, 1.0 / np.maximum(V - 1, 1), 0.0)
+    return _warned(Graph.from_groups(codes, weight=weight, diagonal=diagonal))
+
+
+def labels(data: Dataset, *, weighting: Literal["class_size", "none"] = "class_size", diagonal: bool = True) -> Graph:
+    """All pairs of equally labelled samples: A = Y diag(1/n_c) Y', the relation that makes LPP equal LDA.
+
+    Unlabelled samples are left isolated.
+
+    Args:
+        data: samples with class labels y.
+        weighting: "class_size" divides class c by its size n_c (every degree is 1), "none" gives every pair weight 1.
+        diagonal: pair each sample with itself too.
+    """
+    data = as_dataset(data)
+    if data.y is None:
+        raise DataError(f"the labels relation needs labels, but {data.name!r} has y=None; pass labels, or use knn")
+    if not data.is_classification:
+        raise DataError(
+            f"the labels relation needs classes, but y of {data.name!r} is continuous; bin it, or use knn or sequence"
+        )
+    if weighting not in ("class_size", "none"):
+        raise DataError(f"weighting={weighting!r} is not known; choose 'class_size' or 'none'")
+    codes = data.class_codes
+    sizes = np.bincount(codes[codes >= 0])
+    weight = 1.0 / np.maximum(sizes, 1) if weighting == "class_size" else np.ones(sizes.size)
+    return _warned(Graph.from_groups(codes, weight=weight, diagonal=diagonal))
+
+
+def sequence(data: Dataset, *, window: int = 1, cyclic: bool = False) -> Graph:
+    """Pairs of samples at most `window` rows apart: time adjacency. Window 1 is the path graph.
+
+    Args:
+        data: samples in order of time.
+        window: largest distance in rows, 1 to N - 1.
+        cyclic: join the end to the beginning.
+    """
+    data = as_dataset(data)
+    N = data.n_samples
+    if not 1 <= window < N:
+        raise DataError(f"window must be from 1 to N - 1 = {N - 1}, got {window}")
+    if cyclic and 2 * window >= N:
+        raise DataError(f"a cyclic window must be shorter than half the sequence ({N / 2:g}), got {window}")
+    i = np.repeat(np.arange(N), window)
+    j = i + np.tile(np.arange(1, window + 1), N)
+    keep = np.ones(i.size, dtype=bool) if cyclic else j < N
+    return Graph.from_pairs(i[keep], j[keep] % N, N)
+
+
+def pairs(data: Dataset, *, pairs: Any) -> Graph:
+    """The user's own positive pairs.
+
+    Args:
+        data: the samples the indices refer to.
+        pairs: a csv or npz file with columns i, j[, weight]; arrays (i, j) or (i, j, weight); or a networkx graph.
+    """
+    data = as_dataset(data)
+    if isinstance(pairs, str | os.PathLike):
+        i, j, w = read_pairs(pairs)
+    elif hasattr(pairs, "is_directed"):
+        graph = Graph.from_networkx(pairs)
+        if graph.n_samples != data.n_samples:
+            raise DataError(f"the networkx graph has {graph.n_samples} nodes, the data {data.n_samples} rows")
+        return _warned(graph)
+    elif isinstance(pairs, tuple | list) and len(pairs) in (2, 3):
+        i, j, w = pairs[0], pairs[1], pairs[2] if len(pairs) == 3 else None
+    else:
+        raise DataError(f"pairs must be a file, (i, j[, weight]) or a networkx graph, got {type(pairs).__name__}")
+    return _warned(Graph.from_pairs(i, j, data.n_samples, w))
+
+
+def coupled(data: Dataset) -> Graph:
+    """One pair per item seen in two modalities: with it the degree pencil is canonical correlation analysis.
+
+    Args:
+        data: a stack made by `spectral_ssl.couple(Xa, Xb)`: each source has exactly one row in each of two modalities.
+    """
+    data = as_dataset(data)
+    if data.source is None or data.modality is None:
+        raise DataError(f"the coupled relation needs two modalities, {data.name!r} has one; build it by ss.couple(Xa, Xb)")
+    kinds = np.unique(data.modality)
+    order = [np.flatnonzero(data.modality == k) for k in kinds]
+    order = [rows[np.argsort(data.source[rows], kind="stable")] for rows in order]
+    if len(order) != 2 or not np.array_equal(*(data.source[rows] for rows in order)):
+        raise DataError(f"every source needs exactly one row in each of two modalities; {data.name!r} is not paired so")
+    return Graph.from_pairs(order[0], order[1], data.n_samples)
+
+
+def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metric: str = "cosine") -> Graph:
+    """Neighbours in a given embedding: the relation of NNCLR (one neighbour) and MeanShift (several).
+
+    Args:
+        data: the samples; also the space searched if no embedding is given.
+        embedding: an array Z (N, K) or an npy, npz or csv file of one, a row per sample.
+        n_neighbors: neighbours per sample.
+        metric: any metric of sklearn.neighbors.NearestNeighbors.
+    """
+    data = as_dataset(data)
+    Z = data.X if embedding is None else embedding
+    Z = read_array(Z) if isinstance(Z, str | os.PathLike) else Z
+    Z = as_dataset(Z, name="embedding").X
+    if Z.shape[0] != data.n_samples:
+        raise DataError(f"the embedding has {Z.shape[0]} rows, the data {data.n_samples}")
+    i, j, _ = _neighbours(Z, n_neighbors, metric)
+    D = scipy.sparse.csr_array((np.ones(i.size), (i, j)), shape=(data.n_samples, data.n_samples))
+    return _warned(Graph(data.n_samples, D.maximum(D.T)))
+
+
+# --- misalignment ---------------------------------------------------------------------------------------------------
+
+
+def corrupt(
+    graph: Graph, rate: float, *, how: Literal["rewire", "wrong_class"] = "rewire", y: Any = None, seed: int = 0
+) -> Graph:
+    """A misaligned copy of a relation: a share `rate` of its pairs is led astray.
+
+    Edges keep their weight and one endpoint; the other is drawn anew. Groups keep their sizes; a share `rate` of their
+    members exchange places. The result has the storage of the input.
+
+    Args:
+        graph: the relation.
+        rate: share of pairs or members changed, 0 to 1.
+        how: "rewire" draws the new endpoint from all samples, "wrong_class" from samples of another class.
+        y: class labels (N,), needed by "wrong_class".
+        seed: seed of the draw.
+    """
+    if not 0 <= rate <= 1:
+        raise DataError(f"rate must be between 0 and 1, got {rate}")
+    if how not in ("rewire", "wrong_class"):
+        raise DataError(f"how={how!r} is not known; choose 'rewire' or 'wrong_class'")
+    classes = None
+    if how == "wrong_class":
+        if y is None or len(y) != graph.n_samples:
+            raise DataError("how='wrong_class' needs y, one label per sample")
+        classes = np.unique(np.asarray(y), return_inverse=True)[1]
+        if classes.max() == 0:
+            raise DataError("how='wrong_class' needs at least two classes")
+    if rate == 0:
+        return graph
+    rng = np.random.default_rng(seed)
+    edges = None
+    if graph.edges is not None:
+        i, j, w = _upper(graph.edges)
+        hit = rng.random(i.size) < rate
+        j = j.copy()
+        j[hit] = _draw_endpoint(i[hit], graph.n_samples, classes, rng)
+        edges = Graph.from_pairs(i, j, graph.n_samples, w).edges
+    groups = tuple(Groups(_shuffle_members(g.codes, rate, classes, rng), g.weight, g.diagonal) for g in graph.groups)
+    return Graph(graph.n_samples, edges, groups)
+
+
+def mix(a: Graph, b: Graph, t: float) -> Graph:
+    """(1 - t) A + t B over the same samples, 0 <= t <= 1."""
+    if not 0 <= t <= 1:
+        raise DataError(f"t must be between 0 and 1, got {t}")
+    if t in (0, 1):
+        return b if t else a
+    return a.scaled(1 - t).plus(b.scaled(t))
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any, Any]:
+    from sklearn.neighbors import NearestNeighbors
+
+    N = X.shape[0]
+    if not 1 <= k < N:
+        raise DataError(f"n_neighbors must be from 1 to N - 1 = {N - 1}, got {k}")
+    try:
+        search = NearestNeighbors(n_neighbors=k + 1, metric=metric).fit(X)
+    except ValueError as error:
+        raise DataError(f"metric={metric!r} was refused: {str(error).splitlines()[0]}") from error
+    distance, index = search.kneighbors(X)
+    # the sample itself is found by its number, not by its place: among duplicates it need not come first
+    own = index == np.arange(N)[:, None]
+    own[~own.any(axis=1), -1] = True
+    i = np.repeat(np.arange(N), k)
+    return i, index[~own], distance[~own]
+
+
+def _upper(A: Any) -> tuple[Any, Any, Any]:
+    C = scipy.sparse.triu(A).tocoo()
+    return C.coords[0].astype(np.int64), C.coords[1].astype(np.int64), C.data
+
+
+def _draw_endpoint(i: Any, n: int, classes: Any, rng: np.random.Generator) -> Any:
+    if classes is None:
+        return (i + rng.integers(1, n, size=i.size)) % n  # never the sample itself
+    order = np.argsort(classes, kind="stable")
+    size = np.bincount(classes)
+    start = np.concatenate([[0], np.cumsum(size)])
+    c = classes[i]
+    # skip over the own class on the circle of samples sorted by class
+    return order[(start[c + 1] + rng.integers(0, n - size[c])) % n]
+
+
+def _shuffle_members(codes: Any, rate: float, classes: Any, rng: np.random.Generator) -> Any:
+    inside = np.flatnonzero(codes >= 0)
+    chosen = rng.permutation(inside)[: round(rate * inside.size)]
+    if chosen.size < 2:
+        return codes
+    if classes is None:
+        source = rng.permutation(chosen)
+    else:
+        # sorted by class and turned by the largest class: as few as possible land in their own class
+        chosen = chosen[np.argsort(classes[chosen], kind="stable")]
+        source = np.roll(chosen, int(np.bincount(classes[chosen]).max()))
+    out = codes.copy()
+    out[chosen] = codes[source]
+    return out
+
+
+def _warned(graph: Graph) -> Graph:
+    isolated = int(np.count_nonzero(graph.degree == 0))
+    if isolated:
+        warnings.warn(
+            f"{isolated:,} of {graph.n_samples:,} samples have no positive pair; degree-weighted methods give them "
+            "zero rows",
+            SpectralWarning,
+            stacklevel=3,
+        )
+    return graph
+
+
+RELATIONS: dict[str, Callable[..., Graph]] = {
+    "knn": knn,
+    "labels": labels,
+    "views": views,
+    "epsilon": epsilon,
+    "sequence": sequence,
+    "pairs": pairs,
+    "coupled": coupled,
+    "nearest": nearest,
+}

@@ -1,0 +1,49 @@
+"""`optimum`: the closed form of any method on any relation, over all embeddings or over linear maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spectral_ssl.errors import DataError
+from spectral_ssl.graph import Graph
+from spectral_ssl.spectrum import Spectra
+
+if TYPE_CHECKING:
+    from spectral_ssl.embedding import Optimum
+    from spectral_ssl.methods.base import Method
+
+__all__ = ["as_spectra", "optimum"]
+
+
+def as_spectra(relation: Graph | Spectra, X: Any = None) -> Spectra:
+    """The shared factorisations of a graph (and X), or those given."""
+    if isinstance(relation, Spectra):
+        if X is not None:
+            raise DataError("the Spectra given already fix the model; leave X out, or pass the graph")
+        return relation
+    if not isinstance(relation, Graph):
+        raise DataError(
+            f"a relation must be a Graph, got {type(relation).__name__}; build one with ss.relations or Graph.from_pairs"
+        )
+    return Spectra(relation, X=X)
+
+
+def optimum(method: Method, graph: Graph | Spectra, n_components: int, *, X: Any = None) -> Optimum:
+    """The attainable minimum of a method's loss, exactly and without training.
+
+    Over all Z (N, K), or with X (N, D) over linear maps Z = XW (W (D, K); X is used as given, and centred only where the
+    loss centres).
+
+    method: a method of `spectral_ssl.methods`. graph: the relation, or `Spectra` to share factorisations between calls.
+    n_components: K, at most N - 1 (free) or D (linear); columns past the rank are zero, with a warning.
+
+    Raises DataError for K out of range, NotClosedForm where theory gives no closed form, NumericalError where an
+    eigensolver's residual stays too large.
+    """
+    spectra = as_spectra(graph, X)
+    K = int(n_components) if isinstance(n_components, int | np.integer) else n_components
+    if not isinstance(K, int) or K < 1:
+        raise DataError(f"n_components must be a positive integer, got {n_components!r}")
+    return method.optimum(spectra.of(method.pencil, min(K, spectra.n_samples)), K)

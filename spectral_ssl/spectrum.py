@@ -1,0 +1,437 @@
+"""One factorisation per pencil and model; every method and hyper-parameter is a filter on it.
+
+==================  =====================  ==============  ===========================================================
+pencil              A v = mu B v           best            who reads it
+==================  =====================  ==============  ===========================================================
+"laplacian"         (L, H), centred        smallest        VICReg, Laplacian Eigenmaps, LPP, LDA
+"adjacency"         (A, I)                 largest         Frobenius SimCLR
+"degree"            (A, diag(deg))         largest         spectral contrastive loss
+"degree_centred"    the same, off 1        largest         Barlow Twins, degree-weighted VICReg, normalised eigenmaps
+"cross_moment"      (A, I) in weights      largest         unnormalised Barlow Twins (free: the adjacency pencil)
+==================  =====================  ==============  ===========================================================
+
+The model says over what the pencil is taken: "free" over all Z (N, K), matrix-free on the graph; "linear" over Z = XW,
+where the pencil is compressed to X'AX, X'BX (D x D). A regular graph needs a single free factorisation, since there
+L = dI - A; and in every case the uncentred degree pencil is the centred one plus the constant.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+from spectral_ssl import linalg
+from spectral_ssl.errors import DataError, ResourceError
+from spectral_ssl.graph import Graph
+from spectral_ssl.moments import Moments
+
+__all__ = ["Model", "Pencil", "Spectra", "Spectrum"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Pencil = Literal["laplacian", "adjacency", "degree", "degree_centred", "cross_moment"]
+Model = Literal["free", "linear"]
+
+TIE_TOL = 1e-9  # two eigenvalues closer than this share of the largest count as copies of one
+ZERO_TOL = 1e-12  # an eigenvalue of a dense pencil below this share of the largest is zero
+MARGIN = 8  # eigenpairs computed past the components asked for: the gap, and a scree plot worth reading
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A factorisation A v_k = mu_k B v_k with v_j'B v_k = delta_jk, best value first.
+
+    values (R,); vectors (N, R): the scores, X @ weights in the linear model; weights (D, R) | None; mean (D,) | None,
+    subtracted from X where the pencil is centred; residuals (R,) relative; dimension: size of the space, R of which is
+    held; solver: what ran and why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
+    """
+
+    pencil: Pencil
+    model: Model
+    values: Array
+    vectors: Array
+    residuals: Array
+    dimension: int
+    solver: str
+    n_samples: int
+    total_weight: float
+    adjacency_norm2: float
+    weights: Array | None = None
+    mean: Array | None = None
+    n_features: int | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.values, self.vectors, self.residuals, self.weights, self.mean):
+            if array is not None:
+                array.setflags(write=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every eigenvalue of the pencil is held."""
+        return self.values.size >= self.dimension
+
+    def gap(self, r: int) -> float:
+        """|mu_{r+1} - mu_r| / max|mu| over the values held: how well the first r directions are determined.
+
+        Infinite where no (r+1)-th eigenvalue exists.
+        """
+        if not 0 <= r <= self.values.size or (r == self.values.size and not self.complete):
+            raise DataError(f"the gap at {r} needs {r + 1} eigenvalues, {self.values.size} are held")
+        if r in (0, self.values.size):
+            return math.inf
+        size = float(np.abs(self.values).max())
+        return float(abs(self.values[r] - self.values[r - 1])) / size if size > 0 else 0.0
+
+    def multiplicity(self, r: int) -> int:
+        """How many of the values held are copies of mu_r (r from 1)."""
+        if not 1 <= r <= self.values.size:
+            raise DataError(f"eigenvalue {r} was asked for, {self.values.size} are held")
+        size = max(float(np.abs(self.values).max()), 1e-300)
+        return int(np.count_nonzero(np.abs(self.values - self.values[r - 1]) <= TIE_TOL * size))
+
+
+class Spectra:
+    """The factorisations of one relation and one model class, each computed once, when first asked for.
+
+    Pass it to `ss.optimum` in place of the graph to share them over methods and hyper-parameters:
+
+    >>> spectra = ss.Spectra(graph, X=data.X)                                           # doctest: +SKIP
+    >>> [ss.optimum(ss.VICReg(invariance=g), spectra, 8).loss for g in grid]            # doctest: +SKIP
+
+    graph: the relation; X (N, D): data of the linear model, None for the free one; moments: given instead of X where
+    the data do not fit in memory (embeddings then hold weights, and no rows).
+    """
+
+    def __init__(self, graph: Graph | None = None, *, X: Any = None, moments: Moments | None = None) -> None:
+        if graph is None and moments is None:
+            raise DataError("Spectra needs a graph, or the moments of one")
+        if moments is not None and X is not None:
+            raise DataError("give either X or its moments, not both")
+        self.graph = graph
+        self.X: Array | None = None if X is None else np.asarray(X, dtype=np.float64)
+        self.moments = moments
+        if graph is not None and self.X is not None:
+            self.moments = Moments.from_arrays(self.X, graph)
+        self.model: Model = "free" if self.moments is None else "linear"
+        self._held: dict[str, Spectrum] = {}
+
+    @property
+    def n_samples(self) -> int:
+        return self.moments.n_samples if self.moments is not None else self._graph.n_samples
+
+    @property
+    def _graph(self) -> Graph:
+        assert self.graph is not None
+        return self.graph
+
+    def of(self, pencil: Pencil, n_components: int) -> Spectrum:
+        """The spectrum of a pencil with at least n_components + 1 pairs (all of them where fewer exist)."""
+        if self.model == "linear":
+            if pencil not in self._held:
+                self._held[pencil] = self._linear(pencil)
+            return self._held[pencil]
+        return self._free(pencil, n_components + 1)
+
+    # --- linear: one dense D x D problem ----------------------------------------------------------------------------
+
+    def _linear(self, pencil: Pencil) -> Spectrum:
+        m = self.moments
+        assert m is not None
+        A, B, mean = {
+            "laplacian": (m.laplacian, m.scatter, m.mean),
+            "adjacency": (m.adjacency, m.gram, None),
+            "degree": (m.adjacency, m.degree_gram, None),
+            "degree_centred": (m.adjacency_centred, m.degree_scatter, m.degree_mean),
+            "cross_moment": (m.adjacency, np.eye(m.n_features), None),
+        }[pencil]
+        pairs = linalg.generalized_eigh(A, B, largest=pencil != "laplacian")
+        values = pairs.values
+        # rounding of a D x D problem: a direction this faint must not count towards a rank
+        values = np.where(np.abs(values) <= ZERO_TOL * np.abs(values).max(initial=0.0), 0.0, values)
+        if pencil == "laplacian":
+            values = np.maximum(values, 0.0)  # L is psd
+        return Spectrum(
+            pencil=pencil,
+            model="linear",
+            values=values,
+            vectors=self._scores(pairs.vectors, mean),
+            residuals=pairs.residuals,
+            dimension=pairs.rank,
+            solver=pairs.solver,
+            weights=pairs.vectors,
+            mean=mean,
+            n_features=m.n_features,
+            **self._sizes(),
+        )
+
+    def _scores(self, weights: Array, mean: Array | None) -> Array:
+        if self.X is None:
+            return np.zeros((0, weights.shape[1]))
+        scores: Array = self.X @ weights
+        return scores if mean is None else scores - mean @ weights
+
+    def _sizes(self) -> dict[str, Any]:
+        source = self.moments if self.moments is not None else self._graph
+        return {
+            "n_samples": source.n_samples,
+            "total_weight": source.total_weight,
+            "adjacency_norm2": source.adjacency_norm2,
+        }
+
+    # --- free: sparse, split by components, derived where the graph is regular ----------------------------------------
+
+    def _free(self, pencil: Pencil, r: int) -> Spectrum:
+        if pencil in ("adjacency", "cross_moment"):
+            if not self._graph.regular:
+                return self._base("adjacency", r, pencil)
+            d = float(self._graph.degree.mean())
+            base = self._base("laplacian", r, "laplacian")
+            constant = np.full((self.n_samples, 1), 1 / math.sqrt(self.n_samples))
+            return _prepend(
+                replace(base, pencil=pencil, values=d - base.values, solver=f"{base.solver}; regular graph: A = dI - L"),
+                d,
+                constant,
+            )
+        if pencil == "laplacian":
+            return self._base("laplacian", r, "laplacian")
+        if self._graph.regular:
+            d = float(self._graph.degree.mean())
+            base = self._base("laplacian", r, "laplacian")
+            solver = f"{base.solver}; regular graph: A/d = I - L/d"
+            centred = replace(
+                base,
+                pencil="degree_centred",
+                values=1 - base.values / d,
+                vectors=base.vectors / math.sqrt(d),
+                solver=solver,
+            )
+        else:
+            centred = self._base("degree_centred", r, "degree_centred")
+        if pencil == "degree_centred":
+            return centred
+        # off the samples of degree zero the constant has eigenvalue 1; there every vector of this pencil is zero
+        constant = (self._graph.degree > 0)[:, None] / math.sqrt(self._graph.total_weight)
+        return _prepend(replace(centred, pencil="degree"), 1.0, constant)
+
+    def _base(self, base: Literal["laplacian", "adjacency", "degree_centred"], r: int, pencil: Pencil) -> Spectrum:
+        held = self._held.get(base)
+        if held is None or (held.values.size < r and not held.complete):
+            held = _free_spectrum(self._graph, base, r + MARGIN, self._sizes())
+            self._held[base] = held
+        return held if pencil == base else replace(held, pencil=pencil)
+
+
+def _prepend(spectrum: Spectrum, value: float, vector: Array) -> Spectrum:
+    return replace(
+        spectrum,
+        values=np.concatenate([[value], spectrum.values]),
+        vectors=np.hstack([vector, spectrum.vectors]),
+        residuals=np.concatenate([[0.0], spectrum.residuals]),
+        dimension=spectrum.dimension + 1,
+    )
+
+
+@dataclass
+class _Component:
+    """One connected component: its samples and its pencil as a psd problem M u = mu u, smallest mu best."""
+
+    index: Any  # (n,) samples
+    matrix: Any  # (n, n) sparse or LinearOperator
+    upper: float  # bound on the largest eigenvalue of the matrix
+    null: Array | None
+    shift: float = 0.0  # the pencil's own value is mu - shift
+
+
+def _free_spectrum(graph: Graph, base: str, r: int, sizes: dict[str, Any]) -> Spectrum:
+    """The best r pairs of a pencil over all of R^N (off the constant for the centred ones).
+
+    Components are solved one by one and merged with their copies counted: an eigenvalue that occurs in five identical
+    components is found five times. The null vectors of the components (one constant each) are combined into contrasts
+    orthogonal to the global constant, so nothing is removed by its position.
+    """
+    N, deg = graph.n_samples, graph.degree
+    centred = base != "adjacency"
+    mass = deg if base == "degree_centred" else np.ones(N)
+    active = mass > 0
+    n_components, label = graph.components
+    dimension = int(active.sum()) - (1 if centred else 0)
+    r = min(r, dimension)
+    values, columns, residuals, notes = np.zeros(0), np.zeros((N, 0)), np.zeros(0), []
+    if centred:
+        columns = _null_contrasts(label, n_components, mass, r)
+        values, residuals = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+        if columns.shape[1]:
+            notes.append(f"{columns.shape[1]} contrasts between components")
+    need = r - values.size
+    if need > 0:
+        inner = _clique_pairs(graph, base, need) if graph.is_partition else _component_pairs(graph, base, need)
+        values = np.concatenate([values, inner.values])
+        columns = np.hstack([columns, inner.vectors])
+        residuals = np.concatenate([residuals, inner.residuals])
+        notes.append(inner.solver)
+    if base == "degree_centred":
+        columns = columns * np.divide(1.0, np.sqrt(deg), out=np.zeros(N), where=active)[:, None]
+        values = 1 - values
+    elif base == "adjacency":
+        values = -values
+    else:
+        values = np.maximum(values, 0.0)
+    return Spectrum(
+        pencil=base,  # type: ignore[arg-type]
+        model="free",
+        values=values,
+        vectors=columns,
+        residuals=residuals,
+        dimension=dimension,
+        solver="; ".join(notes),
+        **sizes,
+    )
+
+
+def _null_contrasts(label: Any, n_components: int, mass: Array, r: int) -> Array:
+    """Up to r orthonormal combinations (N, .) of the components' null vectors sqrt(mass), off their global sum.
+
+    Helmert contrasts of the component masses M_c, largest component first: with a_c = sqrt(M_c), A_j^2 = a_1^2 + .. +
+    a_j^2, contrast j weighs components 1..j by a_{j+1} a_c / (A_j A_{j+1}) and component j+1 by -A_j / A_{j+1}.
+    """
+    M = np.bincount(label, weights=mass, minlength=n_components)
+    order = np.argsort(-M, kind="stable")
+    order = order[M[order] > 0]
+    count = min(r, order.size - 1)
+    a = np.sqrt(M[order[: count + 1]])
+    A = np.sqrt(np.cumsum(a**2))
+    coefficient = np.zeros((n_components, max(count, 0)))  # of sqrt(mass) / a_c, unit on each component
+    for j in range(count):
+        coefficient[order[: j + 1], j] = a[j + 1] * a[: j + 1] / (A[j] * A[j + 1])
+        coefficient[order[j + 1], j] = -A[j] / A[j + 1]
+    unit = np.sqrt(np.divide(mass, M[label], out=np.zeros_like(mass), where=M[label] > 0))
+    return coefficient[label] * unit[:, None]
+
+
+def _clique_pairs(graph: Graph, base: str, need: int) -> linalg.Eigenpairs:
+    """Closed form for a partition: group c of n_c samples and weight w_c has, as mu (smallest best),
+
+    laplacian: w_c n_c on the n_c - 1 contrasts inside the group;  degree_centred: 1 - a, a = -1/(n_c - 1), or 0 with the
+    diagonal;  adjacency: -g, g = w_c (n_c - 1) once and -w_c else; with the diagonal w_c n_c once and 0 else.
+    """
+    g = graph.groups[0]
+    n, w = g.sizes, g.weight
+    codes = g.codes.copy()
+    codes[(codes >= 0) & ~((w > 0) & (n > (0 if g.diagonal else 1)))[codes]] = -1  # groups that pair nothing
+    live = np.flatnonzero((w > 0) & (n > (0 if g.diagonal else 1)))
+    rest = np.flatnonzero(codes < 0)
+    wanted: list[tuple[float, int, int]] = []  # (mu, group or -1, which contrast; -1 is the group's constant)
+    with np.errstate(divide="ignore"):
+        inside = {
+            "laplacian": w * n,
+            "degree_centred": np.ones(n.size) if g.diagonal else 1 + 1 / np.maximum(n - 1, 1),
+            "adjacency": np.zeros(n.size) if g.diagonal else w,
+        }[base]
+    if base == "adjacency":
+        top = -(w * n if g.diagonal else w * (n - 1))
+        wanted += [(float(top[c]), int(c), -1) for c in live[np.argsort(top[live], kind="stable")][:need]]
+        wanted += [(0.0, -1, int(k)) for k in range(min(need, rest.size))]
+    for c in live[np.argsort(inside[live], kind="stable")]:
+        if len(wanted) >= need and inside[c] >= sorted(wanted)[need - 1][0]:
+            break
+        wanted += [(float(inside[c]), int(c), j) for j in range(min(need, int(n[c]) - 1))]
+    wanted = sorted(wanted, key=lambda item: item[0])[:need]
+    V = np.zeros((graph.n_samples, len(wanted)))
+    for column, (_, c, j) in enumerate(wanted):
+        if c < 0:
+            V[rest[j], column] = 1.0
+            continue
+        members = g.member.indices[g.member.indptr[c] : g.member.indptr[c + 1]]
+        if j < 0:
+            V[members, column] = 1 / math.sqrt(members.size)
+        else:
+            V[members[: j + 1], column] = 1 / math.sqrt((j + 1) * (j + 2))
+            V[members[j + 1], column] = -(j + 1) / math.sqrt((j + 1) * (j + 2))
+    values = np.array([mu for mu, _, _ in wanted])
+    return linalg.Eigenpairs(values, V, np.zeros(values.size), values.size, "closed form of a partition")
+
+
+def _component_pairs(graph: Graph, base: str, need: int) -> linalg.Eigenpairs:
+    """The best `need` pairs off the null vectors, over all components, each solved by itself."""
+    values: list[Array] = []
+    residuals: list[Array] = []
+    where: list[tuple[Any, Array]] = []
+    solvers: dict[str, list[int]] = {}
+    for part in _split(graph, base):
+        if part.index.size == 1 and part.null is not None:
+            continue
+        found = linalg.smallest_eigenpairs(part.matrix, need, upper=part.upper, null=part.null)
+        values.append(found.values - part.shift)
+        residuals.append(found.residuals)
+        where += [(part.index, found.vectors[:, k]) for k in range(found.values.size)]
+        solvers.setdefault(found.solver, []).append(part.index.size)
+    mu = np.concatenate(values) if values else np.zeros(0)
+    order = np.argsort(mu, kind="stable")[:need]
+    V = np.zeros((graph.n_samples, order.size))
+    for column, k in enumerate(order):
+        index, vector = where[k]
+        V[index, column] = vector
+    told = ", ".join(f"{name} [{_sizes_in_words(sizes)}]" for name, sizes in solvers.items())
+    resid = np.concatenate(residuals)[order] if values else np.zeros(0)
+    return linalg.Eigenpairs(mu[order], V, resid, order.size, told or "nothing to solve")
+
+
+def _sizes_in_words(sizes: list[int]) -> str:
+    if len(sizes) == 1:
+        return f"{sizes[0]:,} samples"
+    return f"{len(sizes):,} components of {min(sizes):,} to {max(sizes):,} samples"
+
+
+def _split(graph: Graph, base: str) -> Any:
+    """Yield the components of a relation with their matrices."""
+    n_components, label = graph.components
+    try:
+        A = graph.to_csr()
+    except ResourceError:
+        A = None
+    order = np.argsort(label, kind="stable")
+    bounds = np.searchsorted(label[order], np.arange(n_components + 1))
+    if A is not None and n_components > 1:
+        A = A[order][:, order]
+    for c in range(n_components):
+        index = order[bounds[c] : bounds[c + 1]]
+        deg = graph.degree[index]
+        if base == "degree_centred" and deg.sum() == 0:
+            continue
+        block = A[bounds[c] : bounds[c + 1], bounds[c] : bounds[c + 1]] if A is not None and n_components > 1 else A
+        yield _component(graph, base, index, deg, block)
+
+
+def _component(graph: Graph, base: str, index: Any, deg: Array, A: Any) -> _Component:
+    n = index.size
+    if A is None:  # groups too large to expand: products only
+        sub = graph.subgraph(index) if n < graph.n_samples else graph
+        products = scipy.sparse.linalg.LinearOperator((n, n), matvec=sub.matmul, matmat=sub.matmul, dtype=np.float64)
+    else:
+        products = A
+    root = np.sqrt(deg)
+    if base == "laplacian":
+        M = _shifted(scipy.sparse.diags_array(deg), products)
+        return _Component(index, M, 2 * float(deg.max()), np.full(n, 1 / math.sqrt(n)))
+    if base == "degree_centred":
+        R = scipy.sparse.diags_array(1 / root)
+        S = R @ products @ R if A is not None else _as_operator(R) * products * _as_operator(R)
+        return _Component(index, _shifted(scipy.sparse.eye_array(n), S), 2.0, root / np.linalg.norm(root))
+    c = linalg.largest_eigenvalue_bound(products, float(deg.max())) if n > linalg.DENSE_MAX else float(deg.max())
+    # the best of A are the smallest of cI - A
+    return _Component(index, _shifted(c * scipy.sparse.eye_array(n), products), c + float(deg.max()), None, shift=c)
+
+
+def _as_operator(M: Any) -> Any:
+    return scipy.sparse.linalg.aslinearoperator(M)
+
+
+def _shifted(diagonal: Any, products: Any) -> Any:
+    """diagonal - products, sparse where both are."""
+    if scipy.sparse.issparse(products):
+        return scipy.sparse.csr_array(diagonal - products)
+    return _as_operator(diagonal) - products
