@@ -156,7 +156,7 @@ def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any,
         raise DataError("a linear probe needs at least two classes among the training labels")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # a probe that stops early is still a probe
-        return float(LogisticRegression(C=100.0, max_iter=500).fit(A, y_train).score(B, y_test))
+        return float(LogisticRegression(C=100.0, max_iter=2000, tol=1e-6).fit(A, y_train).score(B, y_test))
 
 
 def knn_score(

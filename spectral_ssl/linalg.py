@@ -9,12 +9,13 @@ residuals. Three problems are solved:
 
 Policy for sparse matrices (`plan`): dense up to `DENSE_MAX` rows; shift-invert where the graph is narrow enough for a
 sparse factor to stay sparse (paths, manifolds); otherwise Lanczos on the top of c I - M (expanders). Whatever ran, a
-second pass deflated by the pairs already found looks for eigenvalue copies that a Krylov space can miss.
+second pass deflated by the pairs already found looks for eigenvalue copies that a Krylov space can miss, and an answer
+whose residual is too large is not returned: another solver is tried, then `NumericalError` raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.sparse.linalg
 
-from spectral_ssl.errors import NumericalError
+from spectral_ssl.errors import NumericalError, ResourceError
 
 __all__ = [
     "Eigenpairs",
@@ -44,9 +45,15 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 EPS = float(np.finfo(np.float64).eps)
 DENSE_MAX = 1500  # below this LAPACK on the full matrix is both the fastest and the safest
+DENSE_LIMIT = 20_000  # order past which a dense matrix (3.2 GB, with two copies in work) is refused
 WIDTH_MAX = 0.08  # mean envelope width, as a share of n, up to which a sparse factor is tried
+FACTOR_MAX = 12_000  # order up to which a factor that fills in (about 1 GB) is worth it after Lanczos has stalled
 RESIDUAL_TOL = 1e-10  # |M v - mu v| / |M|, above which an answer is refused
-COPY_TOL = 1e-9  # relative improvement that counts as a missed eigenvalue in the deflated second pass
+SHARP_TOL = 1e-13  # relative residual past which a pair is computed again, deflated by those below it
+COPY_TOL = 1e-9  # decrease, as a share of the largest eigenvalue held, that counts as a missed copy in a deflated pass
+ROUNDING = 100 * EPS  # decrease relative to |M| that is rounding of the Rayleigh quotients and no copy
+RESTARTS = 1000  # Lanczos restarts before it counts as stalled; expanders need fewer than ten
+PASSES = 12  # deflated passes; each adds a quarter of the pairs, one or two are the rule
 
 Solver = Literal["dense", "shift-invert", "lanczos"]
 
@@ -55,8 +62,8 @@ Solver = Literal["dense", "shift-invert", "lanczos"]
 class Eigenpairs:
     """Eigenpairs sorted together, with what is known about them.
 
-    values (R,); vectors (n, R), orthonormal in the metric of the problem; residuals (R,), |A v - mu B v| relative to the
-    size of the pencil; rank: dimension of the space the problem lives on; solver: what ran and why.
+    values (R,); vectors (n, R), orthonormal in the metric of the problem; residuals (R,), |A v - mu B v| relative to
+    the size of the pencil; rank: dimension of the space the problem lives on; solver: what ran and why.
     """
 
     values: Array
@@ -71,7 +78,8 @@ def eigh(M: Array) -> tuple[Array, Array]:
     try:
         values, vectors = scipy.linalg.eigh((M + M.T) / 2)
     except (np.linalg.LinAlgError, ValueError) as error:
-        raise NumericalError(f"the dense eigensolver failed on a {M.shape[0]} x {M.shape[0]} matrix: {error}") from error
+        n = M.shape[0]
+        raise NumericalError(f"the dense eigensolver failed on a {n} x {n} matrix: {error}") from error
     return values, vectors
 
 
@@ -89,8 +97,7 @@ def fix_signs(V: Array) -> Array:
     if V.size == 0:
         return V
     top = np.argmax(np.abs(V), axis=0)
-    signs = np.sign(V[top, np.arange(V.shape[1])])
-    signs[signs == 0] = 1.0
+    signs: Array = np.where(V[top, np.arange(V.shape[1])] < 0, -1.0, 1.0)
     return V * signs
 
 
@@ -128,8 +135,8 @@ def principal_sines(U: Array, V: Array) -> Array:
 def whitening(B: Array) -> tuple[Array, Array]:
     """T (D, r) with T'BT = I on range(B), and a basis T0 (D, D - r) of null(B); B (D, D) positive semi-definite.
 
-    B is first scaled to unit diagonal, so that features in unlike units (a radius of 1e-2 beside an area of 1e3) neither
-    decide the rank nor cost accuracy: the answer for a rescaled B is the rescaled answer.
+    B is first scaled to unit diagonal, so that features in unlike units (a radius of 1e-2 beside an area of 1e3)
+    neither decide the rank nor cost accuracy: the answer for a rescaled B is the rescaled answer.
     """
     D = B.shape[0]
     scale = np.sqrt(np.clip(np.diag(B), 0.0, None))
@@ -151,20 +158,19 @@ def generalized_eigh(A: Array, B: Array, *, largest: bool, eliminate_null: bool 
     A (D, D) symmetric, B (D, D) positive semi-definite of any rank. Directions in null(B) are left out; with
     `eliminate_null` (A positive semi-definite) they are minimised away, A becoming the Schur complement
     A_rr - A_rn A_nn^+ A_nr as Lemma M asks. For the pencils of a graph null(B) lies in null(A) and both agree.
+
+    Residuals are |T'(A b - mu B b)| / max|mu| for the whitening T of B: the same for every scale of the features, and a
+    bound on the relative error of mu that rounding of A and B allows.
     """
     T, T0 = whitening(B)
     if eliminate_null and T0.shape[1]:
-        values0, U0 = eigh(T0.T @ A @ T0)
-        keep = values0 > 8 * T0.shape[1] * EPS * max(float(np.abs(A).max(initial=0.0)), 1e-300)
-        N0 = T0 @ U0[:, keep]
-        T = T - N0 @ ((N0.T @ A @ T) / values0[keep, None])
+        N0 = T0 @ whitening(T0.T @ A @ T0)[0]  # N0'A N0 = I, so that N0 N0' inverts A on null(B)
+        T = T - N0 @ (N0.T @ A @ T)
     values, Q = eigh(T.T @ A @ T)
     order = np.argsort(-values if largest else values, kind="stable")
     values, vectors = values[order], fix_signs(T @ Q[:, order])
-    AV, BV = A @ vectors, B @ vectors
-    size = np.abs(values).max(initial=0.0) * np.linalg.norm(BV, axis=0) + np.linalg.norm(AV, axis=0)
-    residuals = np.linalg.norm(AV - BV * values, axis=0)
-    residuals = np.divide(residuals, size, out=np.zeros_like(residuals), where=size > 0)
+    size = float(np.abs(values).max(initial=0.0))
+    residuals = np.linalg.norm(T.T @ (A @ vectors - (B @ vectors) * values), axis=0) / (size if size > 0 else 1.0)
     solver = f"dense generalised eigh, {B.shape[0]} x {B.shape[0]}, rank {T.shape[1]}"
     return Eigenpairs(values, vectors, residuals, T.shape[1], solver)
 
@@ -184,7 +190,7 @@ def envelope_width(M: Any) -> float:
     C = M.tocoo()
     first = np.arange(n)
     np.minimum.at(first, place[C.coords[0]], place[C.coords[1]])
-    return float(np.mean(np.arange(n) - first)) / n
+    return float(np.mean(np.arange(n) - first) / n)
 
 
 def plan(M: Any, k: int) -> tuple[Solver, str]:
@@ -200,77 +206,116 @@ def plan(M: Any, k: int) -> tuple[Solver, str]:
     return "lanczos", f"Lanczos on cI - M: a sparse factor would fill in (envelope {width:.1%} of n)"
 
 
+def _attempts(M: Any, k: int) -> Iterator[tuple[Solver, str]]:
+    """The planned solver, then the one to try where it fails."""
+    solver, why = plan(M, k)
+    yield solver, why
+    if solver == "shift-invert":
+        yield "lanczos", "Lanczos on cI - M, after shift-invert failed"
+    elif solver == "lanczos" and scipy.sparse.issparse(M) and M.shape[0] <= FACTOR_MAX:
+        # eigenvalues spread over many decades: no Krylov space in M itself tells the smallest ones apart
+        yield "shift-invert", "shift-invert with a factor that fills in, after Lanczos failed"
+
+
 def smallest_eigenpairs(M: Any, k: int, *, upper: float, null: Array | None = None) -> Eigenpairs:
     """The k smallest eigenpairs of a sparse positive semi-definite M (n, n) on the complement of `null`.
 
     M: a scipy sparse matrix, or a LinearOperator known only through products. null (n, q): orthonormal null vectors
-    of M, removed by projection, never by position. upper: a bound on the largest eigenvalue of M.
-    Raises NumericalError where the residuals stay above `RESIDUAL_TOL`.
+    of M, removed by projection, never by position. upper: a bound on the largest eigenvalue of M. Residuals are
+    |M v - mu v| / upper.
+    Raises NumericalError where they stay above `RESIDUAL_TOL`, ResourceError where only a dense solver could answer and
+    the matrix is too large for one.
     """
     n = M.shape[0]
     Q = np.zeros((n, 0)) if null is None else null.reshape(n, -1)
     k = min(k, n - Q.shape[1])
     if k <= 0:
         return Eigenpairs(np.zeros(0), np.zeros((n, 0)), np.zeros(0), n - Q.shape[1], "nothing to solve")
-    solver, why = plan(M, k)
     upper = max(upper, 1e-300)
-    if solver == "dense":
-        values, V = _dense_bottom(M, k, Q, upper)
-    else:
-        values, V = _krylov_bottom(M, k, Q, upper, solver)
-    residuals = np.linalg.norm(M @ V - V * values, axis=0) / upper
-    if residuals.max(initial=0.0) > RESIDUAL_TOL:
-        raise NumericalError(
-            f"{k} eigenpairs of a matrix of order {n} reached only a relative residual of {residuals.max():.1e} "
-            f"(allowed {RESIDUAL_TOL:.0e}, solver {solver}); ask for fewer components, or make the relation denser"
-        )
-    return Eigenpairs(values, fix_signs(V), residuals, n - Q.shape[1], why)
+    failures = []
+    for solver, why in _attempts(M, k):
+        try:
+            values, V = _dense_bottom(M, k, Q, upper) if solver == "dense" else _krylov_bottom(M, k, Q, upper, solver)
+        except NumericalError as error:
+            failures.append(f"{solver}: {error}")
+            continue
+        residuals = np.linalg.norm(M @ V - V * values, axis=0) / upper
+        worst = float(residuals.max())
+        if worst <= RESIDUAL_TOL:  # not so for nan
+            return Eigenpairs(values, fix_signs(V), residuals, n - Q.shape[1], why)
+        failures.append(f"{solver}: relative residual {worst:.1e}, at most {RESIDUAL_TOL:.0e} is accepted")
+    raise NumericalError(
+        f"{k} eigenpairs of a matrix of order {n:,} were not found to working accuracy ({'; '.join(failures)}); "
+        "ask for fewer components, or make the relation denser or its weights more alike"
+    )
 
 
 def _dense_bottom(M: Any, k: int, Q: Array, upper: float) -> tuple[Array, Array]:
-    dense = M.toarray() if scipy.sparse.issparse(M) else M @ np.eye(M.shape[0])
+    n = M.shape[0]
+    if n > DENSE_LIMIT:
+        raise ResourceError(
+            f"{k:,} eigenpairs of a matrix of order {n:,} are much of its spectrum and need a dense matrix of "
+            f"{8 * n**2 / 1e9:.1f} GB (limit {8 * DENSE_LIMIT**2 / 1e9:.1f} GB); "
+            f"ask for fewer than {n // 3:,} components"
+        )
+    dense = M.toarray() if scipy.sparse.issparse(M) else M @ np.eye(n)
     # lifting the null vectors above the spectrum leaves every other pair as it was
     dense = (dense + dense.T) / 2 + 2 * upper * (Q @ Q.T)
     try:
         values, V = scipy.linalg.eigh(dense, subset_by_index=(0, k - 1), driver="evr")
-    except np.linalg.LinAlgError:
+    except (np.linalg.LinAlgError, ValueError):
         values, V = eigh(dense)
     return values[:k], V[:, :k]
 
 
 def _krylov_bottom(M: Any, k: int, Q: Array, upper: float, solver: Solver) -> tuple[Array, Array]:
+    n = M.shape[0]
     apply = _inverse_apply(M, upper) if solver == "shift-invert" else lambda V: upper * V - M @ V
     rng = np.random.default_rng(0)  # a fixed start: runs agree
-    values, V = np.zeros(0), np.zeros((M.shape[0], 0))
+    values, V, sharp = np.zeros(0), np.zeros((n, 0)), np.zeros(0, dtype=bool)
     wanted = k
-    for _ in range(6):
-        locked = np.hstack([Q, V])
-        fresh = _arpack_top(apply, M.shape[0], wanted, locked, rng)
-        found = np.linalg.qr(np.hstack([V, fresh]))[0]
-        theta, S = eigh(found.T @ (M @ found))
-        before = values
-        values, V = theta[:k], found @ S[:, :k]
-        if before.size and np.all(values > before - COPY_TOL * upper - COPY_TOL * np.abs(before)):
-            return values, V  # the deflated pass found nothing below what was held: no copy was missed
-        wanted = min(max(2, k // 4), M.shape[0] - Q.shape[1] - V.shape[1] - 2)
+    for _ in range(PASSES):
+        fresh = _arpack_top(apply, n, wanted, np.hstack([Q, V[:, sharp]]), rng)
+        before, blurred = values, np.count_nonzero(~sharp)
+        values, V = _rayleigh_ritz(M, np.hstack([V, fresh]), k)
+        # ARPACK is accurate relative to the largest eigenvalue of what it is given. In (M + shift)^-1 one of 1e-9 outweighs
+        # one of 1 a billion times and blurs its vector, so pairs not yet sharp are computed again without those that are.
+        sharp = np.linalg.norm(M @ V - V * values, axis=0) <= SHARP_TOL * upper
+        lower = COPY_TOL * np.abs(values).max() + ROUNDING * upper
+        settled = before.size > 0 and np.all(values > before - lower)  # nothing was found below what was held
+        if settled and (np.all(sharp) or np.count_nonzero(~sharp) == blurred):
+            return values, V
+        wanted = min(np.count_nonzero(~sharp) + max(2, k // 4), n - Q.shape[1] - np.count_nonzero(sharp) - 2)
         if wanted < 1:
             return values, V
     raise NumericalError(f"eigenvalue copies kept appearing below the {k} smallest; the spectrum is too clustered")
 
 
+def _rayleigh_ritz(M: Any, basis: Array, k: int) -> tuple[Array, Array]:
+    """The k smallest Ritz values of M in the span of `basis` (n, m), and their orthonormal vectors (n, k)."""
+    U = np.linalg.qr(basis)[0]
+    theta, S = eigh(U.T @ (M @ U))
+    return theta[:k], U @ S[:, :k]
+
+
 def _inverse_apply(M: Any, upper: float) -> Callable[[Array], Array]:
     """x -> (M + shift I)^-1 x. The shift keeps the factor regular; null vectors are projected out around each solve."""
     shift = 1e-9 * upper
-    factor = scipy.sparse.linalg.splu(
-        scipy.sparse.csc_matrix(M) + shift * scipy.sparse.identity(M.shape[0], format="csc"),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
+    try:
+        factor = scipy.sparse.linalg.splu(
+            scipy.sparse.csc_matrix(M) + shift * scipy.sparse.identity(M.shape[0], format="csc"),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+    except (RuntimeError, MemoryError) as error:
+        raise NumericalError(f"the sparse factorisation failed: {error or 'out of memory'}") from error
     return lambda V: factor.solve(np.ascontiguousarray(V))
 
 
 def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, rng: np.random.Generator) -> Array:
+    """k eigenvectors (n, k) of the largest eigenvalues of a symmetric operator, orthogonal to the columns `locked`."""
+
     def project(V: Array) -> Array:
         return V - locked @ (locked.T @ V)
 
@@ -279,14 +324,17 @@ def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, 
     )
     start = project(rng.standard_normal(n))
     try:
+        # "LM", not "LA": where a shift estimated too small leaves M + shift an eigenvalue below zero, it is wanted too
         _, V = scipy.sparse.linalg.eigsh(
-            operator, k=k, which="LA", v0=start, tol=0.0, ncv=min(n - 1, max(4 * k, 48)), maxiter=40 * n
+            operator, k=k, which="LM", v0=start, tol=0.0, ncv=min(n - 1, max(4 * k, 48)), maxiter=RESTARTS
         )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise NumericalError(
-            f"Lanczos did not converge for {k} eigenpairs of a matrix of order {n}: {error}; "
-            "the eigenvalues are too close together, ask for fewer components"
+            f"{len(error.eigenvalues)} of {k} eigenpairs converged in {RESTARTS} restarts; the eigenvalues are too "
+            "close together for their size"
         ) from error
+    except scipy.sparse.linalg.ArpackError as error:
+        raise NumericalError(f"ARPACK failed: {error}") from error
     return project(V)
 
 
@@ -294,9 +342,12 @@ def largest_eigenvalue_bound(A: Any, degree_max: float) -> float:
     """A tight upper estimate of the largest eigenvalue of a non-negative symmetric A (n, n), at most `degree_max`.
 
     Needed so that shift-invert on cI - A starts beside the eigenvalues wanted; an estimate slightly too small costs
-    speed, not correctness, because residuals are checked.
+    speed, not correctness: the solver looks on both sides of it, and residuals are checked.
     """
-    start = np.ones(A.shape[0])
-    values, V = scipy.sparse.linalg.eigsh(A, k=1, which="LA", v0=start, tol=1e-6)
+    start = np.ones(A.shape[0])  # never orthogonal to the Perron vector
+    try:
+        values, V = scipy.sparse.linalg.eigsh(A, k=1, which="LA", v0=start, tol=1e-6)
+    except scipy.sparse.linalg.ArpackError:  # no convergence included
+        return degree_max
     residual = float(np.linalg.norm(A @ V[:, 0] - values[0] * V[:, 0]))
     return min(degree_max, float(values[0]) + 10 * residual + 1e-8 * float(values[0]))

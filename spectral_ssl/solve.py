@@ -43,7 +43,7 @@ def optimum(method: Method, graph: Graph | Spectra, n_components: int, *, X: Any
     eigensolver's residual stays too large.
     """
     spectra = as_spectra(graph, X)
-    K = int(n_components) if isinstance(n_components, int | np.integer) else n_components
-    if not isinstance(K, int) or K < 1:
+    K = int(n_components) if isinstance(n_components, np.integer) else n_components
+    if isinstance(K, bool) or not isinstance(K, int) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {n_components!r}")
     return method.optimum(spectra.of(method.pencil, min(K, spectra.n_samples)), K)

@@ -310,7 +310,7 @@ def _convert(value: Any, member: Any) -> Any:
         if value is None:
             return None
     elif member is int:
-        if number and value == value and abs(value) != math.inf and int(value) == value:
+        if number and math.isfinite(value) and int(value) == value:
             return int(value)
     elif member is float:
         if number:
@@ -350,9 +350,7 @@ def _known(text: str, choices: Iterable[Any]) -> str:
 def _collect(items: Sequence[Any], member: Any, convert: Callable[[Any, Any], Any]) -> Any:
     hints: Sequence[Any] = typing.get_args(member) or (Any,)
     container = list if (typing.get_origin(member) or member) is list else tuple
-    fixed = container is tuple and len(hints) > 0 and typing.get_origin(member) is tuple and Ellipsis not in hints
-    if fixed and len(hints) != len(items):
-        raise ValueError
+    fixed = typing.get_origin(member) is tuple and Ellipsis not in hints
     each = hints if fixed else [hints[0]] * len(items)
     return container(convert(item, hint) for item, hint in zip(items, each, strict=True))
 

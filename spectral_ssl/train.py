@@ -32,6 +32,7 @@ __all__ = ["Step", "TrainResult", "train"]
 CHUNK = 10  # L-BFGS iterations between looks at the gradient
 HISTORY = 30  # curvature pairs: more than torch's example value of 10, because the tail converges at the gap's pace
 ROUNDING = 1e-14  # differences of the loss below this share of its size are noise: a line search cannot see them
+RESTARTS = 4  # of L-BFGS with fresh curvature, as long as each lowers the loss
 POLISH = 60  # quasi-Newton steps without a line search, each seen to help in the first tens or not at all
 STALL = 3  # chunks without a lower loss or a smaller gradient before the line search is given up
 
@@ -312,28 +313,36 @@ class _Search:
         return gradient
 
     def lbfgs(self) -> str:
-        engine = torch.optim.LBFGS(
-            [self.B],
-            max_iter=CHUNK,
-            history_size=HISTORY,
-            tolerance_grad=0.0,
-            tolerance_change=0.0,
-            line_search_fn="strong_wolfe",
-        )
-        gradient, stalled = self.look(), 0
-        while gradient > self.tol and len(self.losses) < self.max_iter and stalled < STALL:
-            loss, smallest = self.best_loss, self.best_gradient
-            engine.step(self.evaluate)
+        gradient, stalled = self.look(), False
+        for _ in range(RESTARTS):
+            engine = torch.optim.LBFGS(
+                [self.B],
+                max_iter=CHUNK,
+                history_size=HISTORY,
+                tolerance_grad=0.0,
+                tolerance_change=0.0,
+                line_search_fn="strong_wolfe",
+            )
+            before, idle = self.best_loss, 0
+            while gradient > self.tol and len(self.losses) < self.max_iter and idle < STALL:
+                loss, smallest = self.best_loss, self.best_gradient
+                engine.step(self.evaluate)
+                gradient = self.look()
+                idle = 0 if self._lower_than(loss) or self.best_gradient < 0.9 * smallest else idle + 1
+            stalled = idle >= STALL
+            if stalled and self.best_gradient > self.tol:
+                self._polish(engine)
+            if not stalled or not self._lower_than(before) or self.best_gradient <= ROUNDING**0.5:
+                break
+            # stale curvature can stop a line search on the way: begin again from the best point, with none
+            with torch.no_grad():
+                self.B.copy_(self.best)
             gradient = self.look()
-            better = self.best_loss < loss - ROUNDING * max(abs(loss), self.problem.size)
-            stalled = 0 if better or self.best_gradient < 0.9 * smallest else stalled + 1
-        if self.best_gradient > self.tol and stalled >= STALL:
-            self._polish(engine)
         n = len(self.losses)
         if self.best_gradient <= self.tol:
             self.converged = True
             return f"converged: gradient {self.best_gradient:.1e} <= {self.tol:.0e} after {n} evaluations"
-        if stalled >= STALL and self.best_gradient <= ROUNDING**0.5:
+        if stalled and self.best_gradient <= ROUNDING**0.5:
             # the decrease left is of the order of the squared gradient
             self.converged = True
             return f"converged to the rounding of the loss: gradient {self.best_gradient:.1e} after {n} evaluations"
@@ -343,6 +352,9 @@ class _Search:
                 "raise max_iter to go on"
             )
         return f"stalled: no lower loss and gradient {self.best_gradient:.1e} > {self.tol:.0e} after {n} evaluations"
+
+    def _lower_than(self, loss: float) -> bool:
+        return self.best_loss < loss - ROUNDING * max(abs(loss), self.problem.size)
 
     def _polish(self, engine: torch.optim.LBFGS) -> None:
         """Full quasi-Newton steps with the curvature learnt so far, as long as the gradient falls."""

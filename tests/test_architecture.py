@@ -20,8 +20,9 @@ LAYERS = [
     ["spectrum", "solve", "classical", "compare"],
     ["methods", "theory"],
     ["train"],
+    ["report"],  # reads run directories, so experiments may draw theirs
     ["scale", "experiments"],
-    ["estimators", "report"],
+    ["estimators"],
     ["cli"],
     ["__main__"],
 ]

@@ -242,6 +242,8 @@ def test_json_file_and_null(run: Run, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"invariance": null, "n_components": 5, "data": "5"}')
     found = answer(run, "toy", "--config", str(tmp_path / "c.json"))
     assert (found["invariance"], found["n_components"], found["data"]) == (None, 5, "5")
+    (tmp_path / "c.json").write_text('{"invariance": 0.5}')
+    assert answer(run, "toy", "--config", str(tmp_path / "c.json"), "--invariance", "none")["invariance"] is None
 
 
 def test_a_file_can_give_what_has_no_default(run: Run, tmp_path: Path) -> None:
@@ -365,7 +367,8 @@ def test_version() -> None:
 def test_quick_commands_import_nothing_heavy(argv: list[str]) -> None:
     program = (
         "import sys; from spectral_ssl.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'torch', 'sklearn', 'scipy', 'networkx', 'matplotlib'}; print(heavy & set(sys.modules), file=sys.stderr);"
+        "heavy = {'torch', 'sklearn', 'scipy', 'networkx', 'matplotlib'};"
+        "print(heavy & set(sys.modules), file=sys.stderr);"
         "sys.exit(code)"
     )
     command = [sys.executable, "-c", program, *argv]
@@ -393,12 +396,13 @@ def test_runs_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes break differently on Windows")
 def test_a_reader_who_leaves_early_is_not_an_error() -> None:
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
         command = [sys.executable, "-m", "spectral_ssl", "runs", "list", "--root", "/nowhere", "--json"]
         done = subprocess.run(
-            command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=120, cwd=ROOT, check=False
+            command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=120, cwd=ROOT, check=False, env=buffered
         )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -53,10 +53,10 @@ def test_rich_shows_the_work_and_clears_it() -> None:
     progress = Rich(Console(file=stream, force_terminal=True, width=100))
     progress.note("the [relation] has 3 components")
     with progress.task("train [vicreg]", total=3) as task:
-        task.advance(2, text="loss [2]")
+        task.advance(2, text="loss [red]")
         assert progress._bars is not None
         progress._bars.refresh()  # the display draws itself ten times a second; this test does not wait for it
-    for words in ("the [relation] has 3 components", "train [vicreg]", "2/3", "loss [2]"):
+    for words in ("the [relation] has 3 components", "train [vicreg]", "2/3", "loss [red]"):
         assert words in stream.getvalue()
     work(progress)
     assert progress._bars is None

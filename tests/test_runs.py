@@ -359,6 +359,7 @@ def test_removing_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:
     run = make(tmp_path / "a")
     run.save_arrays("optimum", Z=np.eye(2))
     run.figure_path("gap.png").write_bytes(b"")
+    (tmp_path / "a" / ".run.json.x1.tmp").write_text("a process was killed while it wrote")
     make(tmp_path / "b").figure_path("gap.png").write_bytes(b"")
     (tmp_path / "b" / "figures" / "mine.png").write_bytes(b"")
     make(tmp_path / "c")

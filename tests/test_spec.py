@@ -5,7 +5,7 @@ import dataclasses
 import keyword
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import example, given
@@ -151,6 +151,14 @@ def sequence(data: list[int], *, window: int, weights: "Sequence[float] | None" 
     return window, weights
 
 
+if TYPE_CHECKING:
+    from nowhere import Graph  # type: ignore[import-not-found]
+
+
+def typed(data: "Graph", *, weight: "float | Graph" = 1.0, n: int = 2) -> Any:
+    return data, weight, n
+
+
 def plain(data: list[int]) -> list[int]:
     return data
 
@@ -167,7 +175,7 @@ TABLE: dict[str, Any] = {"knn": knn, "sequence": sequence, "plain": plain, "vicr
 def test_bind_fills_in_the_options() -> None:
     assert bind(TABLE, "knn", {"n_neighbors": 3})([1]) == ([1], 3, False)
     assert bind(TABLE, "vicreg", {"variance": 2, "form": "hinge"}, kind="method")() == VICReg(2.0, "hinge")
-    assert bind(TABLE, "sequence", {"window": 2, "weights": (1, 0.5)})([1]) == (2, (1.0, 0.5))
+    assert bind(TABLE, "sequence", {"window": 2, "weights": [1, 0.5]})([1]) == (2, (1.0, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +213,12 @@ def test_options_show_signature_and_types() -> None:
     assert options["weights"].hint == Sequence[float] | None
 
 
+def test_names_imported_for_typing_only_are_not_checked() -> None:
+    assert bind({"typed": typed}, "typed", {"weight": "any"})([1]) == ([1], "any", 2)
+    with pytest.raises(DataError, match="n must be an integer"):
+        bind({"typed": typed}, "typed", {"n": "any"})
+
+
 # ------------------------------------------------------------------------------------------- values and annotations
 
 
@@ -221,6 +235,7 @@ class Array:  # stands for a type nobody can write as text
         ("inf", float, float("inf")),
         ("5", str, "5"),
         ("5", int | str, 5),
+        ("5", float | int, 5),
         ("auto", int | str, "auto"),
         ("none", int | None, None),
         ("none", Literal["none", "symmetric"], "none"),
@@ -230,6 +245,7 @@ class Array:  # stands for a type nobody can write as text
         ("true", bool, True),
         ("0, 0.5,1", Sequence[float], (0.0, 0.5, 1.0)),
         ("0,1", list[int], [0, 1]),
+        ("a, b", list[str], ["a", "b"]),
         ("1,a", tuple[int, str], (1, "a")),
         ("", tuple[float, ...], ()),
         ("a(x=1, y=2), b", str | Sequence[str], "a(x=1, y=2), b"),
@@ -273,6 +289,8 @@ def test_values_from_python_and_configuration_files() -> None:
     for bad in (float("inf"), float("nan"), "1", True, None, [1]):
         with pytest.raises(DataError, match="x must be an integer"):
             coerce(bad, int, "x")
+    with pytest.raises(DataError, match="one of 1, 2, got True"):
+        coerce(True, Literal[1, 2], "x")
     with pytest.raises(DataError, match="each an integer"):
         coerce([1, "a"], list[int], "x")
 

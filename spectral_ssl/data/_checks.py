@@ -106,8 +106,7 @@ def as_matrix(
 
     Raises:
         DataError: Sparse, masked, complex, text or object entries, not two axes, fewer than `min_rows` rows, no column,
-        NaN or
-            infinite entries.
+            NaN or infinite entries.
     """
     if hasattr(X, "toarray"):
         size = math.prod(getattr(X, "shape", ())) * 8 / 2**20
@@ -158,7 +157,7 @@ def _check_numeric(array: npt.NDArray[Any], what: str) -> None:
     row, column = np.unravel_index(bad[0], array.shape)
     raise DataError(
         f"{what}: X has {_plural(len(bad), 'entry that is', 'entries that are')} not a number, the first "
-        f"{array[row, column]!r} at row {row}, column {column}; drop these columns or encode them as numbers"
+        f"{array[row].tolist()[column]!r} at row {row}, column {column}; drop these columns or encode them as numbers"
     )
 
 
@@ -199,7 +198,8 @@ def _as_vector(values: object, n_rows: int | None, what: str, name: str) -> npt.
         raise DataError(f"{what}: {name} has masked entries; fill them: {name}.filled(value)")
     try:
         if hasattr(values, "dtype"):
-            array = np.asarray(values)
+            extension = type(values.dtype).__module__.startswith("pandas")  # Int64 with NA: numpy would make it float
+            array = np.asarray(values, dtype=object) if extension else np.asarray(values)
         else:
             entries = list(values)  # type: ignore[call-overload]
             array = np.empty(len(entries), dtype=object)
@@ -243,8 +243,7 @@ def as_labels(
 
     Raises:
         DataError: Wrong length or number of axes, text mixed with numbers, infinite targets, entries of any other type,
-        whole
-            numbers beyond int64.
+            whole numbers beyond int64.
     """
     array = _as_vector(y, n_rows, what, "y")
     kind = array.dtype.kind
@@ -311,7 +310,7 @@ def as_codes(
 
     Raises:
         DataError: Wrong length or number of axes, a missing id (None, NaN, ""), ids that cannot be compared for
-        equality.
+            equality.
     """
     array = _as_vector(ids, n_rows, what, "source")
     kind = array.dtype.kind

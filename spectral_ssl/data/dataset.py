@@ -41,17 +41,16 @@ class Dataset:
 
     Args:
         name: How the data set is called in messages and reports.
-        X: (N, D) real numbers, N >= 2. Stored as float64, C-contiguous. Input that is so
-            already is not copied: do not change it afterwards.
-        y: (N,) labels: whole numbers or text are classes, floats are regression targets. Missing: -1, "" (or None),
-        NaN. source: (N,) ids of originals, any hashable values; equal ids are views of one original. Stored as codes 0
-        ..
+        X: (N, D) real numbers, N >= 2. Stored as float64, C-contiguous. Input that is so already is not copied: do not
+            change it afterwards.
+        y: (N,) whole numbers or text, which are classes, or floats, which are regression targets. Missing: -1, "" (or
+            None), NaN.
+        source: (N,) ids of originals, any hashable values; equal ids are views of one original. Stored as codes 0 ..
             n_sources-1 in order of first appearance. None: every row is its own original.
         modality: (N,) whole numbers >= 0, the modality a row belongs to (see `couple`).
         image_shape: (height, width) if a row is a grey image in row-major order, height * width = D.
         meta: Provenance and, for synthetic sets, known answers. `meta["full_set_only"]` lists keys that hold for the
-        whole
-            set and not for a subset (eigenvectors, for example): `subset` drops these.
+            whole set and not for a subset (eigenvectors, for example): `subset` drops these.
 
     Raises:
         DataError: An argument that is not of this form; the message counts the bad entries and names the first.
@@ -248,10 +247,10 @@ class Dataset:
                 f"{constant.size} of {self.n_features} features are constant (first: column {constant[0]}); "
                 "they carry nothing and lower the rank"
             )
-        distinct = {hash((row + 0.0).tobytes()) for row in self.X}  # + 0.0 makes -0.0 and 0.0 one
-        if len(distinct) < self.n_samples:
+        n_distinct = _count_distinct_rows(self.X)
+        if n_distinct < self.n_samples:
             words.append(
-                f"{self.n_samples - len(distinct)} of {self.n_samples} rows repeat an earlier row exactly; neighbours "
+                f"{self.n_samples - n_distinct} of {self.n_samples} rows repeat an earlier row exactly; neighbours "
                 "at distance 0 and equal rows on both sides of a split are possible"
             )
         spread = np.delete(self.X.std(axis=0), constant)
@@ -300,8 +299,11 @@ class Dataset:
         if n_single:
             words.append(f"{n_single} of {self.n_sources} sources have a single row, so no positive pair")
         if self.is_classification:
-            known = np.unique(self.source[self.labelled] * len(self.classes) + self.class_codes[self.labelled])
-            n_mixed = int(np.count_nonzero(np.bincount(known // max(len(self.classes), 1)) > 1))
+            source, code = self.source[self.labelled], self.class_codes[self.labelled]
+            lowest, highest = np.full(self.n_sources, len(self.classes)), np.full(self.n_sources, -1)
+            np.minimum.at(lowest, source, code)
+            np.maximum.at(highest, source, code)
+            n_mixed = int(np.count_nonzero(lowest < highest))
             if n_mixed:
                 words.append(f"{n_mixed} of {self.n_sources} sources have rows of different classes")
         return words
@@ -346,6 +348,17 @@ def _as_modality(modality: object, n_rows: int, what: str) -> IntArray:
     if array.dtype.kind not in "iu" or int(array.min()) < 0:
         raise DataError(f"{what}: modality must hold whole numbers 0, 1, ..., got dtype {array.dtype}, {array.min()!r}")
     return frozen(array.astype(np.int64))
+
+
+def _count_distinct_rows(X: FloatArray) -> int:
+    """By 64-bit hashes: two unequal rows among a million are taken for equal with probability 3e-8."""
+    row_bytes = np.dtype((np.void, X.shape[1] * X.itemsize))
+    block = max(1, 2**20 // X.shape[1])
+    hashes: set[int] = set()
+    for start in range(0, len(X), block):
+        rows = X[start : start + block] + 0.0  # -0.0 becomes 0.0
+        hashes.update(map(hash, rows.view(row_bytes).ravel().tolist()))
+    return len(hashes)
 
 
 def _allocate(n_test: int, counts: IntArray) -> IntArray:

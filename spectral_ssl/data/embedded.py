@@ -64,6 +64,7 @@ def load_dataset(name_or_path: str | os.PathLike[str], **options: Any) -> Datase
     """
     from spectral_ssl import spec
 
+    options = {key: value.item() if isinstance(value, np.generic) else value for key, value in options.items()}
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         return spec.bind(DATASETS, name_or_path, options, kind="data set")()
     if not isinstance(name_or_path, (str, os.PathLike)):

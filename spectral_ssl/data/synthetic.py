@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectral_ssl.data._checks import FloatArray, as_matrix, check_int, check_real, generator
+from spectral_ssl.data._checks import FloatArray, as_labels, as_matrix, check_int, check_real, generator
 from spectral_ssl.data.dataset import Dataset
 from spectral_ssl.errors import DataError
 
 __all__ = ["cliques", "couple", "cycle", "gaussian_mixture", "latent_two_view", "path", "rings", "swiss_roll"]
 
-MAX_EIGENVECTORS = 256  # columns of known eigenvectors kept: N x N of them would not fit for large N
+MAX_EIGENVECTORS = 256  # columns of known eigenvectors kept, and at most
+MAX_ENTRIES = 2**22  # entries in all (32 MiB): N x N of them would not fit for large N
 
 
 # --- graphs with a known Laplacian spectrum --------------------------------------------------------------------------
@@ -32,14 +33,14 @@ def path(*, n_samples: int = 64) -> Dataset:
         eigenvector  v_k(i) = c_k cos(pi k (i + 1/2) / N),   c_0 = sqrt(1/N), c_k = sqrt(2/N)     (DCT-II)
 
     meta: `pairs` (N-1, 2), `laplacian_eigenvalues` (N,) increasing, `laplacian_eigenvectors` (N, min(N, 256)) unit
-    columns.
+    columns, fewer where N > 16,384.
 
     Raises:
         DataError: n_samples below 2.
     """
     N = check_int(n_samples, "path: n_samples", low=2)
     i = np.arange(N)
-    k = np.arange(min(N, MAX_EIGENVECTORS))
+    k = np.arange(min(N, MAX_EIGENVECTORS, max(2, MAX_ENTRIES // N)))
     vectors = np.cos(np.pi * (i[:, None] + 0.5) * k / N) * np.where(k == 0, np.sqrt(1 / N), np.sqrt(2 / N))
     return Dataset(
         name="path",
@@ -127,8 +128,7 @@ def gaussian_mixture(
 
     Raises:
         DataError: n_classes below 2, fewer samples than classes, n_features below n_classes - 1 (no room for the
-        simplex),
-            negative separation.
+            simplex), negative separation.
     """
     C = check_int(n_classes, "gaussian_mixture: n_classes", low=2)
     N = check_int(n_samples, "gaussian_mixture: n_samples", low=C)
@@ -249,7 +249,7 @@ def couple(
     X = np.zeros((2 * N, Da + B.shape[1]))
     X[:N, :Da] = A - mean_a
     X[N:, Da:] = B - mean_b
-    labels: Any = None if y is None else Dataset(name=name, X=A, y=y).y  # type: ignore[arg-type]
+    labels = None if y is None else as_labels(y, N, f"data {name!r}")
     return Dataset(
         name=name,
         X=X,
@@ -286,7 +286,7 @@ def latent_two_view(
 
     Raises:
         DataError: A correlation outside [0, 1], none at all, more correlations than features of a modality, n_samples
-        below 2.
+            below 2.
     """
     what = "latent_two_view"
     N = check_int(n_samples, f"{what}: n_samples", low=2)

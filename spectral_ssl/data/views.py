@@ -65,8 +65,7 @@ def augment(
 
     Args:
         n_views: Views of every original, one number or one per original, at least 1 each. A single view makes no
-        positive pair
-            and warns.
+            positive pair and warns.
         transforms: Transform objects, or calls such as "shift(pixels=1), noise(scale=0.2)" with names of `TRANSFORMS`.
             Default: for images Shift(1), Rotation(10), Noise(0.1); for vectors Noise(0.3).
         seed: Whole number >= 0.
@@ -77,9 +76,8 @@ def augment(
 
     Raises:
         DataError: Data that has a source already, counts below 1 or not one per original, unknown transforms or
-        parameters, an
-            image transform without `image_shape`, a transform that returns another shape or entries that are not
-            finite.
+            parameters, an image transform without `image_shape`, a transform that returns another shape or entries that
+            are not finite.
     """
     data = as_dataset(data)
     what = f"augment {data.name!r}"
@@ -151,7 +149,8 @@ def _resolve(
     if transforms is None:
         return (Noise(0.3),) if image_shape is None else (Shift(1), Rotation(10), Noise(0.1))
     steps: list[Transform] = []
-    for entry in [transforms] if isinstance(transforms, str) or callable(transforms) else transforms:
+    several = isinstance(transforms, Sequence) and not isinstance(transforms, str)
+    for entry in transforms if several else [transforms]:  # type: ignore[union-attr]
         if isinstance(entry, str):
             steps += _from_text(entry)
         elif callable(entry) and not isinstance(entry, type):

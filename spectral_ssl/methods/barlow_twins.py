@@ -115,7 +115,10 @@ class BarlowTwins(QuadraticMethod):
             )
         m, nu = _active_set(rho[:positive], K)
         B = _weights(spectrum.values, m, nu, K)  # (rows, K): Z = V B Q, before the rotation
-        Q = equal_diagonal_rotation((B**2).sum(axis=0))
+        # |B|_F^2 counts the unit columns: where fewer than K fit, the rest stay zero
+        columns = round(float((B**2).sum()))
+        Q = np.eye(K)
+        Q[:columns, :columns] = equal_diagonal_rotation((B[:, :columns] ** 2).sum(axis=0))
         B = B @ Q
         C = B.T @ (spectrum.values[: B.shape[0], None] * B)
         diagonal = np.diag(C)

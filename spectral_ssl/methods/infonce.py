@@ -30,7 +30,8 @@ from spectral_ssl.spectrum import Spectrum
 
 __all__ = ["InfoNCE", "SimCLR"]
 
-MAX_SAMPLES = 12_000  # the N x N similarities and their gradient take about 5 GB there
+MAX_SAMPLES = 12_000  # the N x N similarities and what their gradient needs take about 5 GB there
+SIMILARITY_COPIES = 5  # N x N float64 arrays alive at once in an evaluation with its gradient
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class InfoNCE(Method):
         N = graph.n_samples
         if N > MAX_SAMPLES:
             raise ResourceError(
-                f"InfoNCE compares all {N:,} samples with each other, which needs about {5 * N**2 * 8 / 2**30:.0f} GB; "
+                f"InfoNCE compares all {N:,} samples with each other, which needs about {SIMILARITY_COPIES * N**2 * 8 / 2**30:.0f} GB; "
                 f"subsample to at most {MAX_SAMPLES:,}"
             )
         if self.similarity == "cosine":

@@ -1,0 +1,153 @@
+"""`audit`: any representation and a relation. How far is it from what each method could attain?"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from spectral_ssl.compare import effective_rank, exact_rank
+from spectral_ssl.data import Dataset, read_array
+from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, SpectralWarning
+from spectral_ssl.experiments.compare import ALL_METHODS
+from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
+from spectral_ssl.experiments.setting import load_data, make_setting
+from spectral_ssl.graph import Graph
+from spectral_ssl.methods import Method
+from spectral_ssl.progress import SILENT, Progress
+from spectral_ssl.runs import RunDirectory
+from spectral_ssl.solve import optimum
+from spectral_ssl.spectrum import Spectra
+
+__all__ = ["audit", "audit_row"]
+
+COLLAPSED = 1.5  # effective rank below this, for K >= 2, is called collapse
+
+
+def audit(
+    representation: Path,
+    *,
+    data: str | None = None,
+    labels: Path | None = None,
+    relation: str = "knn",
+    pairs: Path | None = None,
+    methods: str = ALL_METHODS,
+    standardize: bool = False,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Each method's loss at a given representation Z, beside the least any embedding of that size attains.
+
+    The relation is built on the data where given, else on Z itself. "linear head" is the least loss reachable from Z by
+    a K x K linear map: what separates scale and rotation from lost information.
+
+    Args:
+        representation: An npy, npz or csv file of Z, one row per sample.
+        data: The samples Z was made from: a data set by name or a file; needed by most relations.
+        labels: A file of labels, one per row.
+        relation: The positive pairs, as for compare.
+        pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
+        methods: Methods by name, as for compare.
+        standardize: Bring every feature of the data to mean 0 and variance 1 before relating.
+        seed: Seed of whatever the relation draws.
+        out: The run directory; left out, a new one under runs/.
+    """
+    chosen = parse_methods(methods)
+    Z = Dataset(name=Path(representation).stem, X=read_array(representation))
+    if relation.startswith("views") and (data is None or load_data(data).source is None):
+        raise DataError(
+            "the relation 'views' would augment the data, but Z has rows for the data as they are; give data with a "
+            "source column, or a pair list with --relation pairs --pairs FILE"
+        )
+    base = Z if data is None else load_data(data, labels, standardize=standardize)
+    if data is None and labels is not None:
+        from spectral_ssl.data import read_labels
+
+        base = replace(base, y=read_labels(labels))
+    if base.n_samples != Z.n_samples:
+        raise DataError(f"the representation has {Z.n_samples} rows, the data {base.n_samples}; they must match row by row")
+    setting = make_setting(base, relation, pairs=pairs, test_size=0.0, seed=seed)
+    graph, K = setting.graph, Z.n_features
+    config = {
+        "representation": str(representation),
+        "data": data,
+        "labels": labels,
+        "relation": relation,
+        "pairs": pairs,
+        "methods": methods,
+        "standardize": standardize,
+    }
+    effective = effective_rank(Z.X - Z.X.mean(axis=0))
+    payload: dict[str, Any] = {
+        "command": "audit",
+        "relation": setting.summary(),
+        "summary": {
+            "n_samples": Z.n_samples,
+            "n_components": K,
+            "rank": exact_rank(Z.X),
+            "effective_rank": effective,
+            "collapsed": bool(K >= 2 and effective < COLLAPSED),
+        },
+        "rows": [],
+        "notes": list(setting.notes),
+    }
+    if payload["summary"]["collapsed"]:
+        payload["notes"].append(f"Z is close to collapse: effective rank {effective:.2f} of {K} components")
+    with RunDirectory.create(out, "audit", config, seed) as run:
+        free, head = Spectra(graph), Spectra(graph, X=Z.X)
+        with progress.task("audit", total=len(chosen)) as task:
+            for method in chosen:
+                payload["rows"].append(audit_row(method, Z, graph, free, head))
+                task.advance(text=method_name(method))
+        payload["versions"] = run.record["versions"]
+        payload["run"] = str(run.path)
+        payload["files"] = [str(run.path / "run.json")]
+        run.write(payload)
+    return payload
+
+
+def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra) -> dict[str, Any]:
+    """One method: loss at Z, least over all embeddings, least over linear heads of Z, at the same hyper-parameters."""
+    K = Z.n_features
+    notes = []
+    best, lower = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SpectralWarning)
+        try:
+            best = optimum(method, free, K)
+            method = best.method
+        except (NotClosedForm, NumericalError) as error:
+            notes.append(str(error))
+        if best is not None:
+            try:
+                lower = optimum(method, head, K)
+            except NotClosedForm as error:
+                notes.append(str(error))
+    notes += dict.fromkeys(str(w.message) for w in caught)
+    if method.hyper.get("invariance", 0.0) is None:
+        method = replace(method, invariance=1.0)  # type: ignore[type-var]
+        notes.append("invariance = 1: nothing to resolve it by")
+    loss = float(method.loss(Z.X, graph))
+    attainable = best.loss if best is not None else method.lower_bound(graph)
+    known = math.isfinite(attainable)
+    collapse = method.collapse_loss(graph, K)
+    return {
+        "method": method_name(method),
+        "hyper": method.hyper,
+        "loss": loss,
+        "attainable": attainable if known else None,
+        "attainable_linear_head": lower.loss if lower is not None else None,
+        "loss_collapse": collapse,
+        "excess": loss - attainable if known else None,
+        "relative_excess": relative_excess(loss, attainable, collapse) if known else None,
+        "relative_excess_linear_head": relative_excess(lower.loss, attainable, collapse)
+        if lower is not None and known
+        else None,
+        "terms": {k: float(v) for k, v in method.loss_terms(Z.X, graph).items()},
+        "kind": best.kind if best is not None else "bound",
+        "rank_attainable": best.rank if best is not None else None,
+        "note": "; ".join(notes),
+    }

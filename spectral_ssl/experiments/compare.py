@@ -1,0 +1,203 @@
+"""`compare`: data x relation x methods, closed form against trained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from spectral_ssl.compare import knn_score, linear_probe_score
+from spectral_ssl.data import Dataset
+from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
+from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
+from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
+from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.progress import SILENT, Progress
+from spectral_ssl.runs import RunDirectory
+from spectral_ssl.solve import optimum
+from spectral_ssl.spectrum import Spectra
+
+__all__ = ["compare_methods"]
+
+ALL_METHODS = "vicreg, frobenius_simclr, spectral_contrastive, barlow_twins"
+FREE_MAX = 5000  # rows up to which the free optimum beside a linear one is solved without being asked for
+
+
+def compare_methods(
+    *,
+    data: str = "digits",
+    labels: Path | None = None,
+    relation: str = "knn",
+    pairs: Path | None = None,
+    methods: str = ALL_METHODS,
+    n_components: int = 8,
+    model: Literal["linear", "free"] = "linear",
+    n_views: int = 2,
+    transforms: str | None = None,
+    standardize: bool = False,
+    test_size: float = 0.25,
+    max_iter: int = 3000,
+    infonce_originals: int = 400,
+    device: str | None = None,
+    figures: bool = True,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Solve each method in closed form, train its real loss, and show the gap.
+
+    Rows are split first; relation, closed form and training see training rows only, probes are judged on the rest.
+
+    Args:
+        data: A data set by name (digits, iris, wine, breast_cancer, swiss_roll, ...), or a file (npy, npz, csv).
+        labels: A file of labels, one per row of the data.
+        relation: The positive pairs: knn, labels, views, epsilon, sequence, pairs, coupled, nearest, with options as in
+            "knn(n_neighbors=10)".
+        pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
+        methods: Methods by name, with options as in "vicreg(invariance=0.5), barlow_twins".
+        n_components: Dimension K of the embeddings.
+        model: Over linear maps of the data, or over all embeddings (free).
+        n_views: Views per original, for --relation views on data that are not views already.
+        transforms: How views are made, as in "shift(pixels=1), noise(scale=0.2)".
+        standardize: Bring every feature to mean 0 and variance 1 first.
+        test_size: Share of the originals held out for the probes; 0 uses all rows and probes in-sample.
+        max_iter: Evaluations of the loss per training run.
+        infonce_originals: InfoNCE compares all samples with each other: it trains on at most this many originals (0: all).
+        device: cpu or cuda; left out, CUDA where there is one.
+        figures: Draw figures into the run directory (needs matplotlib).
+        seed: Seed of the split, the views and the training.
+        out: The run directory; left out, a new one under runs/.
+    """
+    chosen = parse_methods(methods)
+    dataset = load_data(data, labels, standardize=standardize)
+    config = dict(locals())
+    for private in ("chosen", "dataset", "progress"):
+        config.pop(private)
+    setting = make_setting(
+        dataset, relation, pairs=pairs, n_views=n_views, transforms=transforms, test_size=test_size, seed=seed
+    )
+    with RunDirectory.create(out, "compare", config, seed) as run:
+        payload: dict[str, Any] = {
+            "command": "compare",
+            "data": data_summary(setting, dataset),
+            "relation": setting.summary(),
+            "rows": [],
+            "reference": reference_scores(setting),
+            "price_of_linearity": [],
+            "notes": [*setting.notes, *dataset.describe()],
+            "versions": run.record["versions"],
+            "run": str(run.path),
+        }
+        arrays: dict[str, Any] = {}
+        spectra = Spectra(setting.graph, X=setting.data.X if model == "linear" else None)
+        for method in chosen:
+            row = make_row(
+                method,
+                setting,
+                n_components,
+                model=model,
+                spectra=spectra,
+                device=device,
+                seed=seed,
+                max_iter=max_iter,
+                infonce_originals=infonce_originals,
+                progress=progress,
+            )
+            add_row(payload, arrays, row)
+            run.save_arrays("arrays", **arrays)
+            run.write(payload)
+        if model == "linear":
+            payload["price_of_linearity"] = price_of_linearity(chosen, payload["rows"], setting, n_components)
+        finish(run, payload, figures)
+    return payload
+
+
+def add_row(payload: dict[str, Any], arrays: dict[str, Any], row: Row) -> None:
+    """Put a row and its arrays in the record, under a slug of its own."""
+    slug, n = row["slug"], 2
+    taken = {r["slug"] for r in payload["rows"]}
+    while row["slug"] in taken:
+        row["slug"] = f"{slug}.{n}"
+        n += 1
+    payload["rows"].append(dict(row))
+    arrays.update({f"{row['slug']}/{key}": np.asarray(value) for key, value in row.arrays.items()})
+
+
+def reference_scores(setting: Setting) -> dict[str, float | None]:
+    """What supervised linear models reach on the same split: the bar beside every probe."""
+    train, test = setting.probe_train, setting.probe_test
+    if train.y is None:
+        return {}
+    on = train.labelled
+    seen = (train.X[on], train.y[on])
+    held = seen if test is None or test.y is None else (test.X[test.labelled], test.y[test.labelled])
+    kind = train.is_classification
+    scores: dict[str, float | None] = {
+        "probe_raw": linear_probe_score(*seen, *held, classification=kind),
+        "knn_raw": knn_score(*seen, *held, classification=kind),
+        "majority": None,
+        "probe_lda": None,
+    }
+    if kind:
+        values, counts = np.unique(seen[1], return_counts=True)
+        scores["majority"] = float(np.mean(held[1] == values[np.argmax(counts)]))
+        with contextlib.suppress(DataError):
+            from spectral_ssl.classical import lda
+
+            Z = lda(*seen)
+            scores["probe_lda"] = linear_probe_score(Z.Z, seen[1], Z.transform(held[0]), held[1], classification=True)
+    return scores
+
+
+def price_of_linearity(
+    methods: Iterable[Method], rows: list[dict[str, Any]], setting: Setting, K: int
+) -> list[dict[str, Any]]:
+    """The free optimum beside the linear one, at equal hyper-parameters: what the model class costs."""
+    if setting.graph.n_samples > FREE_MAX or setting.graph.n_samples - 1 < K:
+        return []
+    from dataclasses import replace
+
+    spectra = Spectra(setting.graph)
+    found = []
+    for method, row in zip(methods, rows, strict=True):
+        if isinstance(method, InfoNCE) or row["kind"] == "bound":
+            continue
+        try:
+            free = optimum(replace(method, **row["hyper"]), spectra, K)  # type: ignore[type-var]
+        except (NotClosedForm, NumericalError, ResourceError):
+            continue
+        found.append(
+            {
+                "method": method_name(method),
+                "relation": setting.relation,
+                "loss_free": free.loss,
+                "loss_linear": row["loss_closed"],
+                "relative": (row["loss_closed"] - free.loss) / max(abs(row["collapse_loss"] - free.loss), 1e-300),
+                "rank_free": free.rank,
+            }
+        )
+    return found
+
+
+def finish(run: RunDirectory, payload: dict[str, Any], figures: bool) -> None:
+    """Draw, list the files, write the record."""
+    run.write(payload)
+    if figures:
+        payload["figures"] = draw_figures(run, payload)
+    payload["files"] = [str(run.path / name) for name in ("run.json", *run.record["files"])]
+    run.write(payload)
+
+
+def draw_figures(run: RunDirectory, payload: dict[str, Any]) -> list[str]:
+    """The figures of a run; without matplotlib a note says how to get it."""
+    try:
+        from spectral_ssl.report.plots import draw
+    except ImportError as error:
+        payload["notes"].append(f"figures left out ({error}); install them with: pip install 'spectral_ssl[report]'")
+        return []
+    return [str(path) for path in draw(run)]
+
+

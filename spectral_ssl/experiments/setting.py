@@ -1,0 +1,172 @@
+"""From what a user names to what an experiment needs: data, a relation over training rows only, and held-out rows.
+
+No leakage: rows are split by `source` first; relation, closed form and training see training rows only; pairs that cross
+the split are dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectral_ssl import spec
+from spectral_ssl.data import DATASETS, Dataset, augment, load_dataset, read_dataset
+from spectral_ssl.errors import DataError
+from spectral_ssl.graph import Graph
+from spectral_ssl.relations import RELATIONS
+
+__all__ = ["Setting", "load_data", "make_setting", "subsample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A training set with its relation, and the rows probes are judged on.
+
+    data: the rows of the graph (augmented views where the relation needs them). probe_train, probe_test: the originals,
+    split by source; probe_test is None where nothing is held out. relation: its call string. dropped_pairs: pairs of the
+    user's list that left the training rows. notes: what was done on the way, in words.
+    """
+
+    data: Dataset
+    graph: Graph
+    probe_train: Dataset
+    probe_test: Dataset | None
+    relation: str
+    dropped_pairs: int
+    notes: tuple[str, ...]
+    rebuild: Callable[[Dataset], tuple[Dataset, Graph, tuple[str, ...]]] | None  # the relation anew on fewer originals
+
+    def summary(self) -> dict[str, Any]:
+        """The relation in a record."""
+        d = self.graph.diagnose()
+        return {
+            "name": self.relation.split("(")[0],
+            "text": self.relation,
+            "summary": str(d).split("\n- ")[0],
+            "findings": list(d.findings),
+            "n_samples": d.n_samples,
+            "n_pairs": d.n_pairs,
+            "n_components": d.n_components,
+            "n_isolated": d.n_isolated,
+            "n_self_loops": d.n_self_loops,
+            "n_positive": d.n_positive,
+            "regular": d.regular,
+            "degree": [d.degree_min, d.degree_mean, d.degree_max],
+            "dropped_pairs": self.dropped_pairs,
+        }
+
+
+def load_data(data: str | Dataset, labels: Path | None = None, *, standardize: bool = False) -> Dataset:
+    """A data set by name, call string, file or object; labels from a file of their own; columns to unit variance."""
+    if isinstance(data, Dataset):
+        found = data
+    else:
+        looks_like_file = Path(data).exists() or (Path(data).suffix != "" and "(" not in data)
+        if looks_like_file and data not in DATASETS:
+            found = read_dataset(Path(data), labels=labels)
+            labels = None
+        else:
+            name, options = spec.parse_call(data)
+            found = load_dataset(name, **options)
+    if labels is not None:
+        from spectral_ssl.data import read_labels
+
+        found = _replaced(found, y=read_labels(labels))
+    if standardize:
+        spread = found.X.std(axis=0)
+        found = _replaced(found, X=(found.X - found.X.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+    return found
+
+
+def data_summary(setting: Setting, original: Dataset) -> dict[str, Any]:
+    """The data in a record."""
+    return {
+        "name": original.name,
+        "n_samples": original.n_samples,
+        "n_features": original.n_features,
+        "n_train": setting.probe_train.n_samples,
+        "n_test": 0 if setting.probe_test is None else setting.probe_test.n_samples,
+        "n_classes": len(original.classes) if original.y is not None and original.is_classification else None,
+        "has_labels": original.y is not None,
+        "fingerprint": original.fingerprint(),
+        "warnings": list(original.describe()),
+    }
+
+
+def make_setting(
+    data: Dataset,
+    relation: str,
+    *,
+    pairs: Any = None,
+    n_views: int = 2,
+    transforms: str | None = None,
+    test_size: float = 0.25,
+    seed: int = 0,
+) -> Setting:
+    """Split, then relate the training rows.
+
+    relation: a call string over `RELATIONS`, "knn(n_neighbors=10)". pairs: file or arrays for the relation `pairs`.
+    n_views, transforms: how the relation `views` augments data that are not views already.
+    """
+    name, options = spec.parse_call(relation)
+    if pairs is not None and name != "pairs":
+        raise DataError(f"a pair list was given, but the relation is {name!r}; use --relation pairs with --pairs FILE")
+    if pairs is not None:
+        options = {**options, "pairs": pairs if not isinstance(pairs, Path) else str(pairs)}
+    if name == "pairs" and "pairs" not in options:
+        raise DataError("the relation 'pairs' needs a list: --pairs FILE (csv or npz with columns i, j[, weight])")
+    build = spec.bind(RELATIONS, name, options, kind="relation")
+    text = spec.format_call(name, {k: v for k, v in options.items() if isinstance(v, str | int | float | bool)})
+    train_rows, test_rows = data.split(test_size, seed)
+    train = data if test_rows.size == 0 else data.subset(train_rows)
+    test = None if test_rows.size == 0 else data.subset(test_rows)
+    if _refers_to_all_rows(name, options):
+        whole = build(data)
+        graph = whole if test is None else whole.subgraph(train_rows)
+        dropped = whole.n_pairs - graph.n_pairs
+        notes = (f"{dropped:,} pairs leave the training rows and were dropped",) if dropped else ()
+        return Setting(train, graph, train, test, text, dropped, notes, None)
+
+    def related(originals: Dataset) -> tuple[Dataset, Graph, tuple[str, ...]]:
+        if name != "views" or originals.source is not None:
+            return originals, build(originals), ()
+        views = augment(originals, n_views, transforms, seed=seed)
+        calls = ", ".join(str(t) for t in views.meta["transforms"])
+        note = f"the relation 'views' augmented {originals.n_samples:,} originals: {n_views} views each by {calls}"
+        return views, build(views), (note,)
+
+    rows, graph, notes = related(train)
+    return Setting(rows, graph, train, test, text, 0, notes, related)
+
+
+def subsample(setting: Setting, n_originals: int, seed: int) -> Setting:
+    """The same setting over at most `n_originals` of its training originals, drawn with a seed, in their order."""
+    originals = setting.probe_train
+    ids = np.arange(originals.n_samples) if originals.source is None else originals.source
+    kinds = np.unique(ids)
+    if n_originals <= 0 or kinds.size <= n_originals:
+        return setting
+    chosen = np.random.default_rng(seed).choice(kinds, size=n_originals, replace=False)
+    rows = np.flatnonzero(np.isin(ids, chosen))
+    fewer = originals.subset(rows)
+    note = f"a seeded subsample of {n_originals} of {kinds.size:,} training originals"
+    if setting.rebuild is None:
+        graph = setting.graph.subgraph(rows)
+        return Setting(fewer, graph, fewer, setting.probe_test, setting.relation, 0, (note,), None)
+    data, graph, _ = setting.rebuild(fewer)
+    return Setting(data, graph, fewer, setting.probe_test, setting.relation, 0, (note,), setting.rebuild)
+
+
+def _refers_to_all_rows(name: str, options: dict[str, Any]) -> bool:
+    """Whether a relation names rows of the whole file, so that it must be cut down rather than rebuilt."""
+    return name == "pairs" or (name == "nearest" and options.get("embedding") is not None)
+
+
+def _replaced(data: Dataset, **changes: Any) -> Dataset:
+    from dataclasses import replace
+
+    return replace(data, **changes)

@@ -1,0 +1,512 @@
+"""Barlow Twins: pair lists, unit columns, canonical correlation, the unnormalised form and its gradient flow.
+
+One test per statement. rho are the eigenvalues of the degree-centred normalised adjacency, gamma those of X'AX/s.
+Witnesses: np.corrcoef over explicit pair lists, scipy's eigensolvers, scikit-learn, a plain numpy gradient loop, and
+scipy's descent of losses written from their definitions (naive.py).
+"""
+
+import naive
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.optimize
+import torch
+from sklearn.cross_decomposition import CCA
+from sklearn.datasets import load_digits
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+import spectral_ssl as ss
+
+ROUNDING = 1e-10  # correlations divide by column norms: a few more digits lost than in a plain sum
+SEARCH_TOL = 1e-8  # scipy descends to gradients below 1e-7, so to an excess of about their square
+ANGLE_TOL = 1e-5  # |gradient| / gap
+
+
+def irregular(N: int = 12, *, seed: int = 0, density: float = 0.6, loops: bool = True) -> np.ndarray:
+    """A weighted random adjacency with unequal degrees, and self-pairs on some samples."""
+    rng = np.random.default_rng(seed)
+    upper = np.triu(rng.uniform(0.2, 1.0, (N, N)) * (rng.random((N, N)) < density), 1)
+    upper[np.arange(N - 1), np.arange(1, N)] += 0.3  # connected
+    A = upper + upper.T
+    return A + np.diag(rng.random(N) * (np.arange(N) % 3 == 0)) if loops else A
+
+
+def smooth(N: int = 12, *, width: float = 1.5, seed: int = 0) -> np.ndarray:
+    """A heat-kernel adjacency of random points in the plane: psd, a slowly decaying spectrum, unequal degrees."""
+    points = np.random.default_rng(seed).standard_normal((N, 2))
+    return np.exp(-((points[:, None] - points[None]) ** 2).sum(axis=2) / (2 * width**2))
+
+
+def centred_pencil(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """rho (N - 1,) descending and v (N, N - 1), v'Dv = I, of the normalised adjacency off its known top vector."""
+    deg = A.sum(axis=1)
+    root = np.sqrt(deg)
+    S = A / root[:, None] / root
+    first = root / np.linalg.norm(root)
+    # deflated far below the spectrum, which lies in [-1, 1]: the last of the ordered values is the known vector
+    rho, U = np.linalg.eigh(S - 3 * np.outer(first, first))
+    return rho[:0:-1], U[:, :0:-1] / root[:, None]
+
+
+def angle(Y: np.ndarray, Z: np.ndarray) -> float:
+    return float(scipy.linalg.subspace_angles(Y, Z).max())
+
+
+def search(A: np.ndarray, K: int, **options: int) -> tuple[float, np.ndarray]:
+    """scipy's descent of |C - I|^2 over all Z."""
+    A_ = torch.as_tensor(A)
+    return naive.minimise(lambda Z: naive.barlow_twins(Z, A_), (len(A), K), **options)
+
+
+# --- the loss over pair lists ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redundancy", [0.0051, 1.0, 3.0])
+def test_i5_barlow_twins_is_the_cross_correlation_of_the_list_of_pairs_in_both_orders(redundancy: float) -> None:
+    rng = np.random.default_rng(0)
+    i, j = np.array([0, 0, 1, 2, 3, 4, 5, 5]), np.array([1, 2, 3, 4, 4, 5, 6, 5])  # the last pair is a self-pair
+    w = np.array([1, 2, 1, 3, 1, 2, 1, 2])
+    Z = rng.standard_normal((7, 3)) + [5.0, 0.0, -2.0]
+    off = i != j
+    first = np.concatenate([np.repeat(i, w), np.repeat(j[off], w[off])])  # integer weights are repeated rows
+    second = np.concatenate([np.repeat(j, w), np.repeat(i[off], w[off])])
+    C = np.corrcoef(Z[first].T, Z[second].T)[:3, 3:]  # a batch of pairs, as training code sees it
+    loss = sum((1 - C[k, k]) ** 2 for k in range(3))
+    loss += redundancy * sum(C[k, l] ** 2 for k in range(3) for l in range(3) if k != l)
+    graph = ss.Graph.from_pairs(i, j, 7, w)
+    assert float(ss.BarlowTwins(redundancy=redundancy).loss(Z, graph)) == pytest.approx(loss, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("redundancy", [0.1, 1.0])
+def test_i8_matrix_form_equals_a_loop_over_weighted_pairs(redundancy: float) -> None:
+    A = irregular(9)
+    Z = np.random.default_rng(1).standard_normal((9, 3)) + 2.0
+    rows = [(i, j, A[i, j]) for i in range(9) for j in range(9) if A[i, j] > 0]
+    s = sum(w for _, _, w in rows)
+    mean_a = sum(w * Z[i] for i, _, w in rows) / s
+    mean_b = sum(w * Z[j] for _, j, w in rows) / s
+    loss = 0.0
+    for k in range(3):
+        for m in range(3):
+            cross = sum(w * (Z[i, k] - mean_a[k]) * (Z[j, m] - mean_b[m]) for i, j, w in rows)
+            size_a = sum(w * (Z[i, k] - mean_a[k]) ** 2 for i, _, w in rows)
+            size_b = sum(w * (Z[j, m] - mean_b[m]) ** 2 for _, j, w in rows)
+            c = cross / np.sqrt(size_a * size_b)
+            loss += (1 - c) ** 2 if k == m else redundancy * c**2
+    method, graph = ss.BarlowTwins(redundancy=redundancy), ss.Graph.from_adjacency(A)
+    assert float(method.loss(Z, graph)) == pytest.approx(loss, rel=ROUNDING)
+    # the matrix form, with D = diag(A 1) and the degree-weighted centring
+    deg = A.sum(axis=1)
+    Y = Z - deg @ Z / deg.sum()
+    S = np.sqrt(np.diag(Y.T @ (deg[:, None] * Y)))
+    C = Y.T @ A @ Y / S[:, None] / S
+    matrix_form = ((1 - np.diag(C)) ** 2).sum() + redundancy * ((C - np.diag(np.diag(C))) ** 2).sum()
+    assert matrix_form == pytest.approx(loss, rel=ROUNDING)
+
+
+# --- unit columns, lambda = 1 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("K", [1, 2, 3, 5])
+def test_b1_unit_columns_minimum_where_every_direction_is_active(K: int) -> None:
+    A = smooth(width=0.8)
+    rho, v = centred_pencil(A)
+    inverse = 1 / rho[:K]
+    nu = (inverse.sum() - K) / (inverse**2).sum()
+    c = 1 - nu * inverse
+    assert c.min() > 0, "B1 is the case without a constraint at work"
+    minimum = (inverse.sum() - K) ** 2 / (inverse**2).sum()
+    best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K)
+    assert best.loss == pytest.approx(minimum, rel=ROUNDING)
+    assert naive.value(naive.barlow_twins, best.embedding.Z, A) == pytest.approx(minimum, rel=ROUNDING)
+    # C has the eigenvalues c, and Z the span of the top K
+    C = naive.cross_correlation(torch.as_tensor(best.embedding.Z), torch.as_tensor(A)).numpy()
+    assert np.linalg.eigvalsh(C) == pytest.approx(np.sort(c), abs=ROUNDING)
+    assert rho[K - 1] - rho[K] > 1e-2
+    assert angle(best.embedding.Z, v[:, :K]) < 1e-8
+    found, Z = search(A, K)
+    assert found == pytest.approx(minimum, rel=SEARCH_TOL, abs=1e-12)
+    Z = Z - A.sum(axis=1) @ Z / A.sum()
+    assert angle(Z, v[:, :K]) < ANGLE_TOL
+
+
+def water_filling(rho: np.ndarray, K: int) -> tuple[float, int]:
+    """min sum (1 - c)^2 + K - p over c >= 0, sum c / rho = K, c = max(0, 1 - nu / rho): nu by bisection."""
+    p = rho[:K][rho[:K] > 1e-12]
+    nu = scipy.optimize.brentq(lambda nu: (np.maximum(0, 1 - nu / p) / p).sum() - K, 0.0, p[0], xtol=1e-15, rtol=1e-15)
+    c = np.maximum(0, 1 - nu / p)
+    return float(((1 - c) ** 2).sum() + K - p.size), int((c > 1e-12).sum())
+
+
+@pytest.mark.parametrize("K", [4, 6, 8])
+def test_b12_active_set_where_unit_columns_are_scarce(K: int) -> None:
+    A = smooth()
+    rho, v = centred_pencil(A)
+    minimum, m = water_filling(rho, K)
+    assert m < K
+    best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K)
+    assert best.rank == m
+    assert best.loss == pytest.approx(minimum, rel=ROUNDING)
+    inverse = 1 / rho[:m]  # the stated formula: sums over the m active directions, K unchanged
+    assert minimum == pytest.approx((inverse.sum() - K) ** 2 / (inverse**2).sum() + K - m, rel=ROUNDING)
+    assert naive.value(naive.barlow_twins, best.embedding.Z, A) == pytest.approx(minimum, rel=ROUNDING)
+    assert np.linalg.matrix_rank(best.embedding.Z, tol=1e-8) == m
+    assert angle(best.embedding.Z, v[:, :m]) < 1e-7
+    found, _ = search(A, K)
+    assert found == pytest.approx(minimum, rel=SEARCH_TOL)
+
+
+@pytest.mark.parametrize(("K", "m"), [(4, 2), (8, 3), (12, 4)])
+def test_b12_active_set_on_digits_neighbours_in_the_linear_model(K: int, m: int) -> None:
+    # 80 of 100 neighbours: a relation so dense that rho falls off at once (with 10 neighbours every direction is active)
+    X = load_digits().data[:100] / 16.0
+    graph = ss.relations.knn(ss.Dataset(name="digits", X=X), n_neighbors=80)
+    A = graph.to_csr().toarray()
+    deg = A.sum(axis=1)
+    Y = X - deg @ X / deg.sum()
+    U, s, _ = np.linalg.svd(np.sqrt(deg)[:, None] * Y, full_matrices=False)
+    U = U[:, s > 1e-10 * s[0]] / np.sqrt(deg)[:, None]
+    rho = np.linalg.eigvalsh(U.T @ A @ U)[::-1]
+    minimum, active = water_filling(rho, K)
+    best = ss.optimum(ss.BarlowTwins(), graph, K, X=X)
+    assert best.loss == pytest.approx(minimum, rel=ROUNDING)
+    assert best.rank == active == m
+
+
+BIPARTITE = np.block([[np.zeros((3, 3)), np.ones((3, 2))], [np.ones((2, 3)), np.zeros((2, 2))]])
+PLENTY = {
+    # fewer than K positive rho, and norm to spare: rho = 0 on a label graph, rho < 0 on zero-diagonal ones
+    "labels": (scipy.linalg.block_diag(np.full((3, 3), 1 / 3), np.full((4, 4), 1 / 4), np.full((2, 2), 1 / 2)), 4),
+    "two_views": (np.kron([[0.0, 1.0], [1.0, 0.0]], np.eye(3)), 4),
+    "three_views": (np.kron(np.ones((3, 3)) - np.eye(3), np.eye(3)) / 2, 5),
+    "bipartite": (scipy.linalg.block_diag(BIPARTITE, BIPARTITE), 3),  # rho = 1, then 0, then -1
+    "irregular_blocks": (
+        scipy.linalg.block_diag(*(irregular(4, seed=k, density=1.0, loops=False) for k in range(3))),
+        5,
+    ),
+}
+
+
+@pytest.mark.parametrize("relation", PLENTY)
+def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(relation: str) -> None:
+    A, K = PLENTY[relation]
+    rho, _ = centred_pencil(A)
+    positive = rho[rho > 1e-10]
+    m, inverse = positive.size, 1 / positive
+    assert m < K
+    assert inverse.sum() < K, "the regime where unit columns are plenty"
+    sheet = (inverse.sum() - K) ** 2 / (inverse**2).sum() + K - m  # c > 1: norm pressed into the positive directions
+    best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K)
+    assert best.loss == pytest.approx(K - m, abs=1e-9)
+    assert best.loss < sheet - 0.05
+    # the claim is no mere bound: this embedding has it, with unit columns
+    assert naive.value(naive.barlow_twins, best.embedding.Z, A) == pytest.approx(K - m, abs=1e-9)
+    deg = A.sum(axis=1)
+    assert deg @ best.embedding.Z**2 / deg.sum() == pytest.approx(np.ones(K), rel=1e-9)
+    # and nothing is below it, because C has at most m positive eigenvalues
+    found, Z = search(A, K, starts=6)
+    assert found == pytest.approx(K - m, abs=1e-6)  # the optimum is not isolated: descent to it is slow at the end
+    assert found > K - m - 1e-9
+    C = naive.cross_correlation(torch.as_tensor(Z), torch.as_tensor(A)).numpy()
+    assert (np.linalg.eigvalsh(C) > 1e-2).sum() == m
+
+
+def test_b12_correction_where_no_direction_is_left_to_hold_surplus_norm() -> None:
+    # X of rank three, every rho positive, five columns asked for. Over five unit columns the sheet's formula (all c > 1)
+    # is the minimum; a zero column costs 1 and can be cheaper, so the best has as many unit columns as fit without strain.
+    A = smooth(width=2.5)
+    points = np.random.default_rng(0).standard_normal((12, 2))  # those of the relation
+    X = np.column_stack([points, points[:, 0] * points[:, 1]]) @ np.random.default_rng(1).standard_normal((3, 6))
+    deg, K = A.sum(axis=1), 5
+    Y = X - deg @ X / deg.sum()
+    U = np.linalg.svd(np.sqrt(deg)[:, None] * Y, full_matrices=False)[0][:, :3] / np.sqrt(deg)[:, None]
+    rho = np.linalg.eigvalsh(U.T @ A @ U)[::-1]
+    inverse = 1 / rho
+    assert rho[-1] > 0
+    assert 3 < inverse.sum() < K
+    unit = {j: (inverse.sum() - j) ** 2 / (inverse**2).sum() + j - 3 for j in (3, 4, 5)}  # j unit columns
+    X_, A_ = torch.as_tensor(X), torch.as_tensor(A)
+    for j, expected in unit.items():
+        found, _ = naive.minimise(lambda W: naive.barlow_twins(X_ @ W, A_), (6, j))
+        assert found == pytest.approx(expected, rel=SEARCH_TOL)
+    with pytest.warns(ss.SpectralWarning, match="rank 3"):
+        best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K, X=X)
+    assert best.loss == pytest.approx(min(value + K - j for j, value in unit.items()), rel=ROUNDING)
+    used = np.linalg.norm(best.embedding.Z, axis=0) > 0
+    assert naive.value(naive.barlow_twins, best.embedding.Z[:, used], A) + K - used.sum() == pytest.approx(best.loss)
+    # descent cannot empty a column whose size its loss does not see: it ends at the formula for five
+    run = ss.train(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K, X=X)
+    assert run.loss == pytest.approx(unit[K], rel=SEARCH_TOL)
+
+
+def test_b12_correction_does_not_touch_the_scarce_regime() -> None:
+    # three positive rho, K = 4, but 1/rho sums above 4: the formula of the active set stands
+    A = scipy.linalg.block_diag(*(np.ones((3, 3)) - np.eye(3) for _ in range(4))) + 0.8
+    rho, _ = centred_pencil(A)
+    positive = rho[rho > 1e-10]
+    assert positive.size == 3
+    assert (1 / positive).sum() > 4
+    minimum, m = water_filling(rho, 4)
+    assert m == 3
+    best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), 4)
+    assert best.loss == pytest.approx(minimum, rel=ROUNDING)
+    found, _ = search(A, 4)
+    assert found == pytest.approx(minimum, rel=SEARCH_TOL)
+
+
+def test_b2_refuted_canonical_variates_do_not_minimise_barlow_twins() -> None:
+    A, K = smooth(width=0.8), 3
+    rho, v = centred_pencil(A)
+    variates = v[:, :K]
+    stated = ((1 - rho[:K]) ** 2).sum()
+    assert naive.value(naive.barlow_twins, variates, A) == pytest.approx(stated, rel=ROUNDING)
+    best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K)
+    assert best.loss < stated - 1e-3
+    # the span is the canonical one, the columns in it are not: a small push leads down from them
+    push = variates * (1 + 0.01 * np.random.default_rng(0).standard_normal((12, K)))
+    A_ = torch.as_tensor(A)
+    found, _ = naive.minimise(lambda Z: naive.barlow_twins(Z, A_), (12, K), B0=push)
+    assert found == pytest.approx(best.loss, rel=SEARCH_TOL)
+
+
+# --- canonical correlation ------------------------------------------------------------------------------------------
+
+
+def test_b13_on_coupled_modalities_the_pencil_is_canonical_correlation_analysis() -> None:
+    data = ss.load_dataset("latent_two_view", n_samples=3000, correlations=(0.9, 0.7, 0.4), n_features=(5, 4), seed=0)
+    n, K = 3000, 3
+    spectra = ss.Spectra(ss.relations.coupled(data), X=data.X)
+    spectrum = spectra.of("degree_centred", K)
+    Xa, Xb = data.X[:n, :5], data.X[n:, 5:]
+    Qa, Qb = np.linalg.qr(Xa)[0], np.linalg.qr(Xb)[0]
+    correlations = np.linalg.svd(Qa.T @ Qb, compute_uv=False)  # Bjorck and Golub
+    assert spectrum.values[:4] == pytest.approx(correlations, abs=1e-12)
+    assert spectrum.values[-4:] == pytest.approx(-correlations[::-1], abs=1e-12)  # and their negatives
+    assert spectrum.values[:K] == pytest.approx([0.9, 0.7, 0.4], abs=3 / np.sqrt(n))  # sampling error of a correlation
+    oracle = CCA(n_components=K, scale=False, max_iter=5000, tol=1e-12).fit(Xa, Xb)
+    assert angle(spectrum.vectors[:n, :K], oracle.transform(Xa)) < ANGLE_TOL
+    assert angle(spectrum.vectors[n:, :K], oracle.transform(Xa, Xb)[1]) < ANGLE_TOL
+    directions = np.asarray(data.meta["directions_a"])
+    assert spectrum.weights is not None
+    assert angle(spectrum.weights[:5, :2], directions[:, :2]) < 0.1  # population directions, correlations 0.9 and 0.7
+    # Barlow Twins spans the same space while its active set is full
+    best = ss.optimum(ss.BarlowTwins(), spectra, 2)
+    assert best.rank == 2
+    assert angle(best.embedding.Z, spectrum.vectors[:, :2]) < 1e-8
+
+
+def test_b14_canonical_correlation_ranks_by_size_and_tied_weights_see_the_sign() -> None:
+    n = 400
+    rng = np.random.default_rng(1)
+    shared = rng.standard_normal((n, 3))
+    Xa = shared + 0.3 * rng.standard_normal((n, 3))
+    Xb = shared * [1.0, -1.0, 0.3] + 0.3 * rng.standard_normal((n, 3))  # the second feature flips between the views
+    first, second = np.vstack([Xa, Xb]), np.vstack([Xb, Xa])  # the pair list in both orders
+    first, second = first - first.mean(axis=0), second - second.mean(axis=0)
+    correlations = np.linalg.svd(np.linalg.qr(first)[0].T @ np.linalg.qr(second)[0], compute_uv=False)
+    graph = ss.Graph.from_pairs(np.arange(n), n + np.arange(n), 2 * n)
+    spectra = ss.Spectra(graph, X=np.vstack([Xa, Xb]))
+    rho = spectra.of("degree_centred", 3).values
+    assert rho[2] < -0.8
+    assert np.sort(np.abs(rho))[::-1] == pytest.approx(correlations, abs=1e-12)
+    assert ss.optimum(ss.SpectralContrastive(), spectra, 3).rank == 2  # only rho > 0 is used
+    assert np.abs(np.sort(rho)[::-1] - correlations).max() > 0.5  # the order of CCA is another
+
+
+def test_b15_on_the_label_relation_the_span_is_that_of_discriminant_analysis() -> None:
+    rng = np.random.default_rng(2)
+    y = np.repeat([0, 1, 2], [15, 30, 45])
+    X = rng.standard_normal((90, 5)) + 3 * rng.standard_normal((3, 5))[y]
+    graph = ss.relations.labels(ss.Dataset(name="classes", X=X, y=y))
+    best = ss.optimum(ss.BarlowTwins(), graph, 2, X=X)
+    assert best.rank == 2
+    scores = LinearDiscriminantAnalysis(solver="eigen").fit(X, y).transform(X)
+    assert angle(best.embedding.Z, scores - scores.mean(axis=0)) < 1e-7
+
+
+# --- the unnormalised form ------------------------------------------------------------------------------------------
+
+
+def unnormalised(gamma: tuple[float, ...], *, N: int = 14, seed: int = 0) -> tuple[ss.Graph, np.ndarray, np.ndarray]:
+    """A relation and X (N, D) with X'AX/s = E diag(gamma) E' for a random rotation E, returned last."""
+    A = smooth(N, seed=seed)
+    rng = np.random.default_rng(seed)
+    D = len(gamma)
+    M = rng.standard_normal((N, D))
+    L = np.linalg.cholesky(M.T @ A @ M / A.sum())
+    E = np.linalg.qr(rng.standard_normal((D, D)))[0]
+    X = np.linalg.solve(L, M.T).T @ np.diag(np.sqrt(gamma)) @ E.T
+    assert X.T @ A @ X / A.sum() == pytest.approx(E @ np.diag(gamma) @ E.T, abs=1e-10)
+    return ss.Graph.from_adjacency(A), X, E
+
+
+UNNORMALISED = ss.BarlowTwins(normalized=False)
+
+
+def test_b6_unnormalised_loss_is_zero_on_a_continuum_of_weights() -> None:
+    graph, X, E = unnormalised((2.0, 1.0, 0.5, 0.2))
+    A = graph.to_csr().toarray()
+    root = E @ np.diag(np.array([2.0, 1.0, 0.5, 0.2]) ** -0.5) @ E.T
+    rng = np.random.default_rng(3)
+    weights = [root @ np.linalg.qr(rng.standard_normal((4, 2)))[0] for _ in range(5)]
+    for W in weights:  # any two orthonormal columns will do
+        assert float(UNNORMALISED.loss(X @ W, graph)) == pytest.approx(0, abs=1e-20)
+        assert naive.value(naive.cross_moment, X @ W, A) == pytest.approx(0, abs=1e-20)
+    assert angle(weights[0], weights[1]) > 0.3
+    best = ss.optimum(UNNORMALISED, graph, 2, X=X)
+    assert best.loss == 0
+    assert best.unique_up_to == "none"
+    run = ss.train(UNNORMALISED, graph, 2, X=X, precondition=False, init_scale=2.0, seed=1)
+    assert run.loss < 1e-15
+    assert angle(run.embedding.Z, best.embedding.Z) > 0.1  # another zero
+
+
+def test_b7_minimum_norm_weights() -> None:
+    gamma, K = (2.0, 1.0, 0.5, 0.2), 2
+    graph, X, E = unnormalised(gamma)
+    A = graph.to_csr().toarray()
+    W = ss.optimum(UNNORMALISED, graph, K, X=X).embedding.W
+    assert W is not None
+    assert naive.value(naive.cross_moment, X @ W, A) == pytest.approx(0, abs=1e-20)
+    smallest = sum(1 / g for g in gamma[:K])
+    assert (W**2).sum() == pytest.approx(smallest, rel=ROUNDING)
+    assert np.abs(W @ W.T - E[:, :K] / gamma[:K] @ E[:, :K].T).max() < 1e-10  # up to O(K) on the right
+    # scipy: least norm on the constraint W' Gamma W = I
+    Gamma = X.T @ A @ X / A.sum()
+    upper = np.triu_indices(K)
+    found = [
+        scipy.optimize.minimize(
+            lambda w: (w**2).sum(),
+            np.random.default_rng(seed).standard_normal(4 * K),
+            jac=lambda w: 2 * w,
+            constraints={
+                "type": "eq",
+                "fun": lambda w: (w.reshape(4, K).T @ Gamma @ w.reshape(4, K) - np.eye(K))[upper],
+            },
+            options={"maxiter": 500, "ftol": 1e-14},
+        ).fun
+        for seed in range(4)
+    ]
+    assert min(found) == pytest.approx(smallest, rel=1e-7)  # SLSQP meets its constraints to about 1e-8
+
+
+@pytest.mark.parametrize("K", [1, 2, 3, 4])
+def test_b8_minimum_counts_the_missing_positive_eigenvalues(K: int) -> None:
+    A = np.block([[np.zeros((5, 5)), np.ones((5, 4))], [np.ones((4, 5)), np.zeros((4, 4))]])
+    A = scipy.linalg.block_diag(A, 1 - np.eye(3))  # one positive eigenvalue in each block
+    graph, A_ = ss.Graph.from_adjacency(A), torch.as_tensor(A)
+    assert (np.linalg.eigvalsh(A) > 1e-9).sum() == 2
+    best = ss.optimum(UNNORMALISED, graph, K)
+    assert best.loss == max(0, K - 2)
+    assert naive.value(naive.cross_moment, best.embedding.Z, A) == pytest.approx(best.loss, abs=1e-12)
+    found, _ = naive.minimise(lambda Z: naive.cross_moment(Z, A_), (12, K))
+    assert found == pytest.approx(best.loss, abs=SEARCH_TOL)
+    # and over linear maps, where the positive eigenvalues of X'AX are counted
+    X = np.random.default_rng(4).standard_normal((12, 5))
+    positive = int((np.linalg.eigvalsh(X.T @ A @ X) > 0).sum())
+    best = ss.optimum(UNNORMALISED, graph, K, X=X)
+    assert best.loss == max(0, K - positive)
+    X_ = torch.as_tensor(X)
+    found, _ = naive.minimise(lambda W: naive.cross_moment(X_ @ W, A_), (5, K))
+    assert found == pytest.approx(best.loss, abs=SEARCH_TOL)
+
+
+def sigmoid(t: np.ndarray | float, s0: np.ndarray | float, g: np.ndarray | float) -> np.ndarray:
+    """s_j(t) of the gradient flow dW/dt = -grad |W'Gamma W - I|^2 from an aligned start of singular value s0."""
+    return np.exp(4 * g * t) / np.sqrt(s0**-2 + (np.exp(8 * g * t) - 1) * g)
+
+
+def descend(W: np.ndarray, Gamma: np.ndarray, rate: float, steps: int) -> np.ndarray:
+    for _ in range(steps):
+        W = W - rate * 4 * Gamma @ W @ (W.T @ Gamma @ W - np.eye(W.shape[1]))
+    return W
+
+
+def test_b9_gradient_flow_follows_the_sigmoid() -> None:
+    # a start aligned with the eigenvectors: every direction follows its own sigmoid, one after the other
+    gamma, s0 = np.array([2.0, 1.0, 0.4]), np.array([0.05, 0.02, 0.01])
+    E = np.linalg.qr(np.random.default_rng(5).standard_normal((4, 4)))[0]
+    Gamma = E @ np.diag([2.0, 1.0, 0.4, 0.1]) @ E.T
+    Q = np.linalg.qr(np.random.default_rng(6).standard_normal((3, 3)))[0]
+    step_times = -np.log(s0**2 * gamma) / (8 * gamma)
+    for t in (0.1, *step_times):
+        errors = []
+        for steps in (2000, 4000):
+            W = descend(E[:, :3] * s0 @ Q, Gamma, t / steps, steps)
+            s = np.linalg.norm(E[:, :3].T @ W, axis=1)
+            errors.append(np.abs(s / sigmoid(t, s0, gamma) - 1).max())
+            assert np.linalg.norm(E[:, 3] @ W) < 1e-10
+        assert errors[0] < 2e-2  # Euler's method: first order in its step
+        assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.1)
+    # at its step time a direction has half its final squared size 1 / gamma, to the order of s0^2
+    for k in range(3):
+        assert sigmoid(step_times[k], s0[k], gamma[k]) ** 2 * gamma[k] == pytest.approx(0.5, abs=s0[k] ** 2 * gamma[k])
+
+
+def test_b9_train_by_gradient_descent_is_this_flow() -> None:
+    # equal eigenvalues g align every start: the singular values of W each follow the sigmoid from their own beginning
+    g, D, K, scale, seed = 0.7, 3, 2, 0.05, 4
+    graph, X, _ = unnormalised((g, g, g))
+    W0 = scale * np.random.default_rng(seed).standard_normal((D, K))  # the documented start
+    s0 = np.linalg.svd(W0, compute_uv=False)
+    for t in (0.5, 1.2, 2.0):
+        errors = []
+        for steps in (300, 600):
+            run = ss.train(
+                UNNORMALISED,
+                graph,
+                K,
+                X=X,
+                optimizer="gd",
+                precondition=False,
+                learning_rate=t / steps,
+                max_iter=steps + 1,  # the start is evaluated too
+                tol=1e-300,
+                init_scale=scale,
+                seed=seed,
+            )
+            assert run.embedding.W is not None
+            # the same steps in plain numpy: the learning rate multiplies the gradient of the loss itself
+            W = descend(W0, g * np.eye(D), t / steps, steps)
+            assert np.abs(run.embedding.W - W).max() < 1e-9
+            errors.append(np.abs(np.linalg.svd(run.embedding.W, compute_uv=False) - sigmoid(t, s0, g)).max())
+        assert errors[0] < 5e-2
+        assert errors[1] < 0.6 * errors[0]
+
+
+def test_b9_train_agrees_with_a_plain_loop_where_the_start_is_not_aligned() -> None:
+    graph, X, _ = unnormalised((2.0, 1.0, 0.5, 0.2))
+    A = graph.to_csr().toarray()
+    options = {"optimizer": "gd", "precondition": False, "learning_rate": 0.01, "max_iter": 201, "tol": 1e-300}
+    run = ss.train(UNNORMALISED, graph, 2, X=X, init_scale=0.1, seed=2, **options)
+    W0 = 0.1 * np.random.default_rng(2).standard_normal((4, 2))
+    assert np.abs(run.embedding.W - descend(W0, X.T @ A @ X / A.sum(), 0.01, 200)).max() < 1e-9
+    assert len(run.losses) == 201
+    assert run.losses[0] == pytest.approx(naive.value(naive.cross_moment, X @ W0, A), rel=1e-10)
+
+
+def test_b10_a_small_start_selects_the_top_directions() -> None:
+    K, gamma = 2, (1.0, 0.8, 0.3, 0.1)
+    graph, X, E = unnormalised(gamma)
+    sines = []
+    for scale in (1e-1, 1e-2, 1e-4, 1e-7):
+        run = ss.train(
+            UNNORMALISED,
+            graph,
+            K,
+            X=X,
+            optimizer="gd",
+            precondition=False,
+            learning_rate=0.02,
+            max_iter=3000,
+            init_scale=scale,
+            seed=0,
+        )
+        assert run.loss < 1e-12  # every start ends at a zero of the loss, which one is its bias
+        assert run.embedding.W is not None
+        sines.append(np.sin(angle(run.embedding.W, E[:, :K])))
+    assert sines[0] > 0.1
+    assert all(b < 0.5 * a for a, b in zip(sines, sines[1:], strict=False))
+    assert sines[-1] < 1e-3
+    # a direction left behind has grown by s0^(1 - g/g_K): its share falls by that power, here 1 - 0.3 / 0.8
+    assert np.log(sines[2] / sines[3]) / np.log(1e3) == pytest.approx(1 - 0.3 / 0.8, abs=0.02)
