@@ -96,8 +96,8 @@ def pca(X: Any, n_components: int) -> Embedding:
 def classical_mds(distances: Any, n_components: int) -> Embedding:
     """Classical multidimensional scaling of distances (N, N): Frobenius SimCLR with G = -H D2 H / 2.
 
-    min |ZZ' - G|_F^2: Z = U_K diag(sqrt max(0, g)). `spectrum` holds all g, descending, the negative ones too; where one
-    of the first K is negative (distances that no Euclidean space has) its column is zero, with a warning.
+    min |ZZ' - G|_F^2: Z = U_K diag(sqrt max(0, g)). `spectrum` holds all g, descending, the negative ones too; where
+    one of the first K is negative (distances that no Euclidean space has) its column is zero, with a warning.
     """
     D = np.asarray(distances, dtype=np.float64)
     if D.ndim != 2 or D.shape[0] != D.shape[1] or D.shape[0] < 2:

@@ -20,7 +20,9 @@ import inspect
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import tomllib
 import traceback
 import typing
@@ -97,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        with _one_line_warnings():
+        with _one_line_warnings(), _terminate_as_interrupt():
             job = _group().main(words, prog_name=PROGRAM, standalone_mode=False)
             if isinstance(job, Job):  # otherwise --help or --version: printed already
                 job.run()
@@ -133,6 +135,19 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 4 if full else 2, f"{error.strerror}: {error.filename or 'no file named'}"
     report = "This is a bug in spectral_ssl: please report it with what --debug shows"
     return 1, f"{type(error).__name__}: {error}. {report}"
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let a batch system's SIGTERM end a run as Ctrl-C does: the record says so and finished parts are kept."""
+    if threading.current_thread() is not threading.main_thread():  # the only one that may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

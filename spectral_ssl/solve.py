@@ -25,7 +25,7 @@ def as_spectra(relation: Graph | Spectra, X: Any = None) -> Spectra:
         return relation
     if not isinstance(relation, Graph):
         raise DataError(
-            f"a relation must be a Graph, got {type(relation).__name__}; build one with ss.relations or Graph.from_pairs"
+            f"a relation must be a Graph, got {type(relation).__name__}; make one by ss.relations or Graph.from_pairs"
         )
     return Spectra(relation, X=X)
 
@@ -33,8 +33,8 @@ def as_spectra(relation: Graph | Spectra, X: Any = None) -> Spectra:
 def optimum(method: Method, graph: Graph | Spectra, n_components: int, *, X: Any = None) -> Optimum:
     """The attainable minimum of a method's loss, exactly and without training.
 
-    Over all Z (N, K), or with X (N, D) over linear maps Z = XW (W (D, K); X is used as given, and centred only where the
-    loss centres).
+    Over all Z (N, K), or with X (N, D) over linear maps Z = XW (W (D, K); X is used as given, and centred only where
+    the loss centres).
 
     method: a method of `spectral_ssl.methods`. graph: the relation, or `Spectra` to share factorisations between calls.
     n_components: K, at most N - 1 (free) or D (linear); columns past the rank are zero, with a warning.

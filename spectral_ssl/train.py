@@ -4,8 +4,8 @@ Full batch, float64, over all embeddings or over linear maps. Where the loss is 
 method but InfoNCE), a linear model trains in moment space: a step costs the same for a thousand samples and a million.
 
 Linear models optimise B in W = T B, T whitening the second matrix of the method's own pencil: a change of coordinates,
-of the data only, that knows nothing of the relation's eigenvectors. `precondition=False` trains W itself, for studies of
-implicit bias.
+of the data only, that knows nothing of the relation's eigenvectors. `precondition=False` trains W itself, for studies
+of implicit bias.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def train(
 
     optimizer: "lbfgs" (strong Wolfe line search), or "gd", plain gradient descent with `learning_rate`, whose
     continuous limit is gradient flow. precondition: optimise in whitened coordinates. device: None takes CUDA where
-    there is one, else the CPU. max_iter: evaluations of the loss. tol: on the largest gradient entry, see `TrainResult`.
-    init_scale: standard deviation of the initial parameters; None takes the best multiple of one random draw.
-    callbacks: each is called with a `Step` between chunks of iterations; one may raise to stop training.
+    there is one, else the CPU. max_iter: evaluations of the loss. tol: on the largest gradient entry, see
+    `TrainResult`. init_scale: standard deviation of the initial parameters; None takes the best multiple of one
+    random draw. callbacks: each is called with a `Step` between chunks of iterations; one may raise to stop training.
 
     Raises DataError for options out of range, NumericalError where loss or gradient turns NaN or infinite.
     """
@@ -149,7 +149,9 @@ class _Problem:
         self, method: Method, spectra: Spectra, n_components: int, device: torch.device, precondition: bool
     ) -> None:
         if spectra.graph is None:
-            raise DataError("training evaluates the loss on the full graph; build Spectra from a graph, not from moments")
+            raise DataError(
+                "training evaluates the loss on the full graph: build Spectra from a graph, not from moments"
+            )
         self.graph, self.X, self.device = spectra.graph, spectra.X, device
         self.moments, self.K = spectra.moments, n_components
         _check_size(self.K, self.graph, self.X)
@@ -167,9 +169,14 @@ class _Problem:
         self.constant = 0.0
         if isinstance(self.method, QuadraticMethod):
             # |A|^2 and its like only cost digits: they are not minimised, and added back afterwards
-            probe = self._terms(torch.zeros((self.T.shape[0] if self.X is None else self.T.shape[1], self.K), **self.kind))
+            probe = self._terms(torch.zeros((self.n_rows, self.K), **self.kind))
             self.constant = float(probe.get("constant", 0.0))
         self.size = 1.0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of B."""
+        return int(self.T.shape[0] if self.X is None else self.T.shape[1])
 
     @property
     def kind(self) -> dict[str, Any]:
@@ -184,7 +191,7 @@ class _Problem:
             if precondition and self.method.whitens.startswith("degree"):
                 # rows of samples without a pair are held at zero: the loss does not see them
                 root = np.sqrt(np.divide(deg.mean(), deg, out=np.zeros_like(deg), where=deg > 0))
-                return root[:, None]
+                return np.asarray(root[:, None])
             return np.ones((deg.size, 1))
         m = self.moments
         assert m is not None
@@ -213,7 +220,7 @@ class _Problem:
         return torch.stack([v.reshape(()) for k, v in self._terms(B).items() if k != "constant"]).sum()
 
     def start(self, seed: int, init_scale: float | None) -> torch.Tensor:
-        rows = self.graph.n_samples if self.X is None else self.T.shape[1]
+        rows = self.n_rows
         B = self._tensor(np.random.default_rng(seed).standard_normal((rows, self.K)))
         with torch.no_grad():
             if init_scale is None:
@@ -290,7 +297,7 @@ class _Search:
     def evaluate(self) -> torch.Tensor:
         self.B.grad = None
         value = self.problem.objective(self.B) / self.problem.size
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         self.losses.append(float(value.detach()) * self.problem.size)
         return value
 

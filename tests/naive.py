@@ -1,7 +1,7 @@
 """Losses written from their definitions over dense arrays, and a minimiser of them: the tests' independent witness.
 
-Nothing here comes from the library: no moments, no spectra, no filters. Z (N, K) and A (N, N) are torch tensors, so that
-scipy can descend by autograd; covariances and correlations are taken over explicit lists of samples or of pairs.
+Nothing here comes from the library: no moments, no spectra, no filters. Z (N, K) and A (N, N) are torch tensors, so
+that scipy can descend by autograd; covariances and correlations are taken over explicit lists of samples or of pairs.
 """
 
 from collections.abc import Callable
@@ -99,7 +99,13 @@ def value(loss: Callable[..., torch.Tensor], Z: Array, A: Array, **options: floa
 
 
 def minimise(
-    loss: Loss, shape: tuple[int, int], *, seed: int = 0, starts: int = STARTS, scale: float = 1.0, B0: Array | None = None
+    loss: Loss,
+    shape: tuple[int, int],
+    *,
+    seed: int = 0,
+    starts: int = STARTS,
+    scale: float = 1.0,
+    B0: Array | None = None,
 ) -> tuple[float, Array]:
     """The lowest value of a differentiable loss of B (shape) by scipy's L-BFGS over several starts, and its B."""
 

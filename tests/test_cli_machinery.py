@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -74,6 +76,9 @@ def fail(*, kind: str) -> dict[str, Any]:
     Args:
         kind: How.
     """
+    if kind == "terminate":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
     errors: dict[str, BaseException] = {
         "data": DataError("no such file"),
         "theory": NotClosedForm("hinge has none"),
@@ -313,6 +318,7 @@ def test_tables_are_rendered_for_people(run: Run) -> None:
         ("memory", 4, "out of memory"),
         ("gpu", 4, "out of memory (CUDA out of memory)"),
         ("interrupt", 130, "interrupted"),
+        ("terminate", 130, "interrupted"),
         ("disk", 4, "No space left on device: a.png"),
         ("denied", 2, "Permission denied: a.png"),
         ("bug", 1, "KeyError: 'mu'. This is a bug in spectral_ssl"),
@@ -328,6 +334,12 @@ def test_exit_codes(run: Run, kind: str, code: int, said: str) -> None:
     assert found == code == details["exit_code"]
     assert said in details["message"]
     assert "Traceback" in err
+
+
+def test_signals_are_as_they_were_afterwards(run: Run) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run("toy", "--json")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_usage_errors_as_json(run: Run) -> None:

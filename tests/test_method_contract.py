@@ -87,12 +87,15 @@ def barlow_loop(Z: np.ndarray, A: np.ndarray, redundancy: float = 1.0, normalize
     K, rows = Z.shape[1], pairs_of(A)
     s = sum(w for _, _, w in rows)
     mean = [sum(w * Z[i, k] for i, _, w in rows) / s if normalized else 0.0 for k in range(K)]
-    size = [math.sqrt(sum(w * (Z[i, k] - mean[k]) ** 2 for i, _, w in rows) / s) if normalized else 1.0 for k in range(K)]
+    size = [
+        math.sqrt(sum(w * (Z[i, k] - mean[k]) ** 2 for i, _, w in rows) / s) if normalized else 1.0 for k in range(K)
+    ]
     loss = 0.0
     for k in range(K):
         for m in range(K):
             c = sum(w * (Z[i, k] - mean[k]) * (Z[j, m] - mean[m]) for i, j, w in rows) / s
-            c = c / (size[k] * size[m]) if size[k] * size[m] > 0 else 0.0  # a column without variance correlates with none
+            both = size[k] * size[m]
+            c = c / both if both > 0 else 0.0  # a column without variance correlates with none
             loss += (1 - c) ** 2 if k == m else redundancy * c**2
     return float(loss)
 
@@ -219,7 +222,8 @@ def features(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     t = np.linspace(-1, 1, N)
     smooth = np.column_stack([t, t**2, np.sin(3 * t)])
-    return np.hstack([smooth, np.zeros((N, D - 3))]) @ rng.standard_normal((D, D)) + 0.2 * rng.standard_normal((N, D)) + 0.3
+    mixed = smooth @ rng.standard_normal((D, D))[:3]
+    return mixed + 0.2 * rng.standard_normal((N, D)) + 0.3
 
 
 def relation(name: str) -> ss.Graph:
@@ -329,7 +333,7 @@ def test_invariance_is_as_declared(case: Case, change: str) -> None:
     rng = np.random.default_rng(1)
     changed = {
         ROTATION: Z @ np.linalg.qr(rng.standard_normal((K, K)))[0],
-        SHIFT: Z + [1.0, -2.0, 0.5],
+        SHIFT: Z + np.array([1.0, -2.0, 0.5]),
         COLUMNS: Z * [0.5, -2.0, 3.0],
         ROWS: Z * rng.uniform(0.5, 2.0, (N, 1)),
     }[change]
@@ -351,7 +355,8 @@ def test_rows_can_be_renumbered(case: Case) -> None:
         graph, Z = relation(name), draw()
         A = graph.to_csr().toarray()
         renumbered = ss.Graph.from_adjacency(A[order][:, order])
-        assert float(case.method.loss(Z[order], renumbered)) == pytest.approx(float(case.method.loss(Z, graph)), rel=SAME)
+        loss = float(case.method.loss(Z, graph))
+        assert float(case.method.loss(Z[order], renumbered)) == pytest.approx(loss, rel=SAME)
 
 
 @each_closed
@@ -419,7 +424,7 @@ def test_free_optimum_is_the_linear_one_of_the_identity(case: Case, name: str) -
         free, linear = ss.optimum(case.method, graph, k), ss.optimum(case.method, graph, k, X=np.eye(N))
         assert linear.loss == pytest.approx(free.loss, rel=1e-9, abs=1e-9)
         assert linear.rank == free.rank
-        if 0 < free.rank and free.gap >= GAP_MIN and np.isfinite(free.gap) and name in ("edges", "both"):
+        if free.rank > 0 and free.gap >= GAP_MIN and np.isfinite(free.gap) and name in ("edges", "both"):
             assert angle(free.embedding.Z, linear.embedding.Z, free.rank) < 1e-7
             if case.closed == "rotation":  # equal up to it: the Gram matrices agree
                 gram = free.embedding.Z @ free.embedding.Z.T
@@ -436,8 +441,8 @@ def test_training_reaches_the_optimum_and_never_passes_it(case: Case, model: str
     best = ss.optimum(case.method, graph, K, X=X)
     spread = collapse(case, A, K) - best.loss
     assert spread > 0.05, "nothing to learn here"
-    # where rho = 1 exactly (views, labels) C_kk = 1 is its largest value, so that Barlow Twins grows as the fourth power of
-    # an angle: descent to it slows down long after the loss is there
+    # where rho = 1 exactly (views, labels) C_kk = 1 is its largest value, so that Barlow Twins grows as the fourth
+    # power of an angle: descent to it slows down long after the loss is there
     flat = name != "edges" and case.closed == "orthogonal+scale"
     runs = [ss.train(case.method, graph, K, X=X, seed=seed, max_iter=300 if flat else 3000) for seed in range(3)]
     for run in runs:
@@ -502,7 +507,8 @@ def test_collapse_loss_is_that_of_an_embedding_without_information(case: Case) -
 
 @each
 @pytest.mark.parametrize(
-    ("k", "model"), [(0, "free"), (-1, "free"), (2.5, "free"), ("3", "free"), (True, "free"), (N, "free"), (D + 1, "linear")]
+    ("k", "model"),
+    [(0, "free"), (-1, "free"), (2.5, "free"), ("3", "free"), (True, "free"), (N, "free"), (D + 1, "linear")],
 )
 def test_impossible_numbers_of_components_are_refused(case: Case, k: Any, model: str) -> None:
     graph = relation("edges")
@@ -529,7 +535,8 @@ def test_components_past_the_rank_warn_and_are_zero(case: Case) -> None:
     graph = relation("edges")
     A = graph.to_csr().toarray()
     X = features()[:, :3] @ np.random.default_rng(0).standard_normal((3, 6))  # six features, rank three
-    weights_count = case.method.pencil == "cross_moment"  # its metric is that of the weights: six dimensions, three idle
+    # the metric of this pencil is that of the weights, of which there are six dimensions, three of them idle
+    weights_count = case.method.pencil == "cross_moment"
     with contextlib.nullcontext() if weights_count else pytest.warns(ss.SpectralWarning, match="rank 3"):
         best = ss.optimum(case.method, graph, 5, X=X)
     Z = best.embedding.Z
@@ -575,14 +582,14 @@ def test_an_unknown_device_is_refused(case: Case) -> None:
 @pytest.mark.parametrize("rate", [1e3, 1e12])
 def test_divergence_is_never_silent(case: Case, model: str, rate: float) -> None:
     X = features() if model == "linear" else None
+    options = {"optimizer": "gd", "learning_rate": rate, "max_iter": 200, "tol": 1e-30}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # nor does it warn instead
-            run = ss.train(
-                case.method, relation("edges"), K, X=X, optimizer="gd", learning_rate=rate, max_iter=200, tol=1e-30
-            )
+            run = ss.train(case.method, relation("edges"), K, X=X, **options)
     except ss.NumericalError as error:
-        assert "learning rate" in str(error)
+        message = str(error)
+        assert "learning rate" in message
         return
     assert not run.converged
     assert np.all(np.isfinite(run.embedding.Z))
@@ -598,6 +605,35 @@ def test_divergence_is_never_silent(case: Case, model: str, rate: float) -> None
 def test_convergence_is_not_claimed_where_only_the_size_of_z_made_the_gradient_small(case: Case) -> None:
     runs = [ss.train(case.method, relation("edges"), K, init_scale=scale, max_iter=50) for scale in (1e10, None)]
     assert not runs[0].converged or runs[0].loss < runs[1].loss + 0.01 * abs(runs[1].loss)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vicreg", {"variance": 0.0}),
+        ("vicreg", {"variance": math.inf}),
+        ("vicreg", {"covariance": -1.0}),
+        ("vicreg", {"invariance": -0.1}),
+        ("vicreg", {"invariance": math.nan}),
+        ("vicreg", {"form": "hing"}),
+        ("vicreg", {"weighting": "degrees"}),
+        ("vicreg", {"ddof": 2}),
+        ("barlow_twins", {"redundancy": -1.0}),
+        ("barlow_twins", {"redundancy": math.nan}),
+        ("barlow_twins", {"redundancy": 0.5, "normalized": False}),
+        ("infonce", {"temperature": 0.0}),
+        ("infonce", {"temperature": -1.0}),
+        ("infonce", {"temperature": math.nan}),
+        ("infonce", {"similarity": "euclidean"}),
+        ("infonce", {"radius": 2.0}),
+        ("infonce", {"similarity": "dot", "radius": 0.0}),
+        ("simclr", {"temperature": -1.0}),
+    ],
+    ids=str,
+)
+def test_impossible_hyper_parameters_are_refused_by_name(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ss.DataError, match=list(options)[-1] if len(options) == 1 else "redundancy|radius"):
+        METHODS[name](**options)
 
 
 @each

@@ -5,6 +5,8 @@ Witnesses: np.corrcoef over explicit pair lists, scipy's eigensolvers, scikit-le
 scipy's descent of losses written from their definitions (naive.py).
 """
 
+import itertools
+
 import naive
 import numpy as np
 import pytest
@@ -66,13 +68,13 @@ def test_i5_barlow_twins_is_the_cross_correlation_of_the_list_of_pairs_in_both_o
     rng = np.random.default_rng(0)
     i, j = np.array([0, 0, 1, 2, 3, 4, 5, 5]), np.array([1, 2, 3, 4, 4, 5, 6, 5])  # the last pair is a self-pair
     w = np.array([1, 2, 1, 3, 1, 2, 1, 2])
-    Z = rng.standard_normal((7, 3)) + [5.0, 0.0, -2.0]
+    Z = rng.standard_normal((7, 3)) + np.array([5.0, 0.0, -2.0])
     off = i != j
     first = np.concatenate([np.repeat(i, w), np.repeat(j[off], w[off])])  # integer weights are repeated rows
     second = np.concatenate([np.repeat(j, w), np.repeat(i[off], w[off])])
     C = np.corrcoef(Z[first].T, Z[second].T)[:3, 3:]  # a batch of pairs, as training code sees it
     loss = sum((1 - C[k, k]) ** 2 for k in range(3))
-    loss += redundancy * sum(C[k, l] ** 2 for k in range(3) for l in range(3) if k != l)
+    loss += redundancy * sum(C[k, m] ** 2 for k in range(3) for m in range(3) if k != m)
     graph = ss.Graph.from_pairs(i, j, 7, w)
     assert float(ss.BarlowTwins(redundancy=redundancy).loss(Z, graph)) == pytest.approx(loss, rel=ROUNDING)
 
@@ -158,7 +160,7 @@ def test_b12_active_set_where_unit_columns_are_scarce(K: int) -> None:
 
 @pytest.mark.parametrize(("K", "m"), [(4, 2), (8, 3), (12, 4)])
 def test_b12_active_set_on_digits_neighbours_in_the_linear_model(K: int, m: int) -> None:
-    # 80 of 100 neighbours: a relation so dense that rho falls off at once (with 10 neighbours every direction is active)
+    # 80 of 100 neighbours: a relation so dense that rho falls off at once (with 10 of them every direction is active)
     X = load_digits().data[:100] / 16.0
     graph = ss.relations.knn(ss.Dataset(name="digits", X=X), n_neighbors=80)
     A = graph.to_csr().toarray()
@@ -195,10 +197,10 @@ def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(re
     m, inverse = positive.size, 1 / positive
     assert m < K
     assert inverse.sum() < K, "the regime where unit columns are plenty"
-    sheet = (inverse.sum() - K) ** 2 / (inverse**2).sum() + K - m  # c > 1: norm pressed into the positive directions
+    pressed = (inverse.sum() - K) ** 2 / (inverse**2).sum() + K - m  # c > 1: all norm in the positive directions
     best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K)
     assert best.loss == pytest.approx(K - m, abs=1e-9)
-    assert best.loss < sheet - 0.05
+    assert best.loss < pressed - 0.05
     # the claim is no mere bound: this embedding has it, with unit columns
     assert naive.value(naive.barlow_twins, best.embedding.Z, A) == pytest.approx(K - m, abs=1e-9)
     deg = A.sum(axis=1)
@@ -212,11 +214,10 @@ def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(re
 
 
 def test_b12_correction_where_no_direction_is_left_to_hold_surplus_norm() -> None:
-    # X of rank three, every rho positive, five columns asked for. Over five unit columns the sheet's formula (all c > 1)
-    # is the minimum; a zero column costs 1 and can be cheaper, so the best has as many unit columns as fit without strain.
-    A = smooth(width=2.5)
-    points = np.random.default_rng(0).standard_normal((12, 2))  # those of the relation
-    X = np.column_stack([points, points[:, 0] * points[:, 1]]) @ np.random.default_rng(1).standard_normal((3, 6))
+    # X of rank three, every rho positive, five columns asked for. Over five unit columns the formula with all c > 1 is
+    # the minimum; a zero column costs 1 and can be cheaper: the best has as many unit columns as fit easily.
+    A = smooth(width=0.35) + np.eye(12)
+    X = np.random.default_rng(1).standard_normal((12, 3)) @ np.random.default_rng(2).standard_normal((3, 6))
     deg, K = A.sum(axis=1), 5
     Y = X - deg @ X / deg.sum()
     U = np.linalg.svd(np.sqrt(deg)[:, None] * Y, full_matrices=False)[0][:, :3] / np.sqrt(deg)[:, None]
@@ -506,7 +507,7 @@ def test_b10_a_small_start_selects_the_top_directions() -> None:
         assert run.embedding.W is not None
         sines.append(np.sin(angle(run.embedding.W, E[:, :K])))
     assert sines[0] > 0.1
-    assert all(b < 0.5 * a for a, b in zip(sines, sines[1:], strict=False))
+    assert all(b < 0.5 * a for a, b in itertools.pairwise(sines))
     assert sines[-1] < 1e-3
     # a direction left behind has grown by s0^(1 - g/g_K): its share falls by that power, here 1 - 0.3 / 0.8
     assert np.log(sines[2] / sines[3]) / np.log(1e3) == pytest.approx(1 - 0.3 / 0.8, abs=0.02)

@@ -1,8 +1,8 @@
 """The contrastive family: SimCLR in Frobenius form, the spectral contrastive loss, InfoNCE; one test per statement.
 
 S1-S3 are the Frobenius form, I3 and I4 the exact bridges to VICReg, S6-S8 the spectral contrastive loss and its
-Eckart-Young lemma, I9 and C1-C3 exact InfoNCE. Witnesses: numpy and scipy algebra on dense matrices, and scipy's descent
-of losses written from their definitions (naive.py).
+Eckart-Young lemma, I9 and C1-C3 exact InfoNCE. Witnesses: numpy and scipy algebra on dense matrices, and scipy's
+descent of losses written from their definitions (naive.py).
 """
 
 import math
@@ -115,7 +115,7 @@ def test_s3_linear_frobenius_simclr_is_the_top_of_the_compressed_adjacency(defic
     best = ss.optimum(ss.FrobeniusSimCLR(), ss.Graph.from_adjacency(A), K, X=X)
     assert best.embedding.spectrum == pytest.approx(g, abs=1e-10)
     assert best.embedding.W is not None
-    assert X @ best.embedding.W == pytest.approx(best.embedding.Z, abs=1e-12)  # a linear map, no intercept
+    assert np.abs(X @ best.embedding.W - best.embedding.Z).max() < 1e-12  # a linear map, no intercept
     gram = (U @ P[:, :K]) * np.maximum(g[:K], 0) @ (U @ P[:, :K]).T
     assert np.abs(best.embedding.Z @ best.embedding.Z.T - gram).max() < 1e-10
     if not deficient:  # the equivalent pencil in W
@@ -169,7 +169,7 @@ def test_i3_bridge_joins_the_optima_too() -> None:
     A, N, K, alpha = circulant(seed=1), 12, 4, 1.7
     graph = ss.Graph.from_adjacency(A)
     d = A.sum(axis=1)[0]
-    g, U = descending(centring(N) @ A @ centring(N))
+    g, _ = descending(centring(N) @ A @ centring(N))
     t = np.maximum(g[:K], 0) / d
     vicreg = ss.optimum(ss.VICReg(alpha, alpha, alpha / d), graph, K)
     assert vicreg.loss == pytest.approx(alpha * (K - (t**2).sum()), rel=ROUNDING)
@@ -182,7 +182,7 @@ def test_i3_bridge_joins_the_optima_too() -> None:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
-def test_i4_degree_weighted_vicreg_is_the_spectral_contrastive_loss_of_the_degree_centred_embedding(alpha: float) -> None:
+def test_i4_degree_weighted_vicreg_is_the_spectral_contrastive_loss_of_degree_centred_columns(alpha: float) -> None:
     # For every Z: VICReg_degree(Z) = alpha [SCL(Hd Z) + K] at gamma = alpha, Hd Z = Z - 1 deg'Z / s. Without the
     # centring it holds only where deg'Z = 0.
     A = irregular()
@@ -332,7 +332,8 @@ def test_i9_infonce_on_two_views_is_n_times_nt_xent(temperature: float) -> None:
     a = rng.standard_normal((9, 4))
     b = a + 0.5 * rng.standard_normal((9, 4))
     Z, expected = np.vstack([a, b]), 18 * nt_xent(a, b, temperature)
-    assert float(InfoNCE(temperature).loss(Z, ss.Graph.from_adjacency(two_views(9)))) == pytest.approx(expected, rel=1e-12)
+    graph = ss.Graph.from_adjacency(two_views(9))
+    assert float(InfoNCE(temperature).loss(Z, graph)) == pytest.approx(expected, rel=1e-12)
     # the same relation in the other storage, and by its own name
     data = ss.Dataset(name="views", X=Z, source=np.tile(np.arange(9), 2))
     assert float(ss.SimCLR(temperature).loss(Z, ss.relations.views(data))) == pytest.approx(expected, rel=1e-12)
@@ -362,7 +363,7 @@ def test_c1_the_regular_simplex_reaches_the_bound_on_balanced_cliques(n: int, V:
     graph = ss.Graph.from_groups(codes)
     A = graph.to_csr().toarray()
     Z = simplex(n)[codes]
-    assert Z @ Z.T == pytest.approx(np.where(codes[:, None] == codes, 1.0, -1 / (n - 1)), abs=1e-12)
+    assert np.abs(Z @ Z.T - np.where(codes[:, None] == codes, 1.0, -1 / (n - 1))).max() < 1e-12
     stated = N * (V - 1) * math.log((V - 1) + (N - V) * math.exp(-(n / (n - 1)) / temperature))
     bound = InfoNCE(temperature).lower_bound(graph)
     assert bound == pytest.approx(stated, rel=1e-12)
@@ -402,6 +403,39 @@ def test_c3_the_entropy_bound_is_reached_where_similarities_can_be_the_log_of_th
         entropy, rel=1e-12
     )
     assert float(method.loss(Z, graph)) == pytest.approx(entropy, rel=1e-12)
+
+
+@pytest.mark.parametrize("radius", [0.2, 50.0])
+def test_dot_product_infonce_is_trained_over_the_ball_of_its_radius(radius: float) -> None:
+    # over linear maps the loss is convex in WW', so that scipy's constrained minimum is the minimum
+    A, X = irregular(10), np.random.default_rng(3).standard_normal((10, 3))
+    X_, A_ = torch.as_tensor(X), torch.as_tensor(A)
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        W = torch.tensor(w.reshape(3, 3), requires_grad=True)
+        value = naive.info_nce(X_ @ W, A_, 0.7, cosine=False)
+        value.backward()
+        assert W.grad is not None
+        return value.item(), W.grad.numpy().ravel()
+
+    ball = {"type": "ineq", "fun": lambda w: radius - w @ w, "jac": lambda w: -2 * w}
+    found = []
+    for seed in range(3):
+        start = np.random.default_rng(seed).standard_normal(9)
+        start *= np.sqrt(radius / 2) / np.linalg.norm(start)
+        found.append(scipy.optimize.minimize(loss, start, jac=True, constraints=ball, options={"ftol": 1e-13}))
+    oracle = min(found, key=lambda result: result.fun)
+    active = oracle.x @ oracle.x > 0.99 * radius
+    assert active == (radius == 0.2)
+    graph, method = ss.Graph.from_adjacency(A), InfoNCE(0.7, "dot", radius)
+    run = ss.train(method, graph, 3, X=X)
+    assert run.embedding.W is not None
+    assert (run.embedding.W**2).sum() <= radius * (1 + 1e-12)
+    # on the boundary |W|^2 = radius lies at infinite parameters: descent nears it, from inside
+    assert run.loss == pytest.approx(oracle.fun, rel=1e-3 if active else 1e-8)
+    assert run.loss >= oracle.fun * (1 - 1e-8)
+    free = ss.train(method, graph, 3, max_iter=200)
+    assert (free.embedding.Z**2).sum() <= radius * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.15, 0.5, 3.0])

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from spectral_ssl.data._checks import FloatArray, IntArray, as_labels, as_matrix
+from spectral_ssl.data._checks import FloatArray, IntArray, as_labels, as_matrix, check_int
 from spectral_ssl.data.dataset import Dataset
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning, did_you_mean
 
@@ -480,11 +480,8 @@ def _special_columns(layout: _Layout, label_column: str | int | None) -> dict[st
             raise DataError(f"{layout.file}: no column {label_column!r}: {did_you_mean(label_column, header)}")
         special["labels"] = header.index(label_column)
     elif label_column is not None:
-        if not 0 <= label_column < layout.n_columns:
-            raise DataError(
-                f"{layout.file}: label_column={label_column}, but the columns are 0 .. {layout.n_columns - 1}"
-            )
-        special["labels"] = int(label_column)
+        what = f"{layout.file}: label_column, a name or a position,"
+        special["labels"] = check_int(label_column, what, low=0, high=layout.n_columns - 1)
     else:
         candidates = [position for position, name in enumerate(lower) if name in LABEL_NAMES]
         if len(candidates) > 1:

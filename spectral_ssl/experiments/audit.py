@@ -68,7 +68,9 @@ def audit(
 
         base = replace(base, y=read_labels(labels))
     if base.n_samples != Z.n_samples:
-        raise DataError(f"the representation has {Z.n_samples} rows, the data {base.n_samples}; they must match row by row")
+        raise DataError(
+            f"the representation has {Z.n_samples} rows, the data {base.n_samples}; they must match row by row"
+        )
     setting = make_setting(base, relation, pairs=pairs, test_size=0.0, seed=seed)
     graph, K = setting.graph, Z.n_features
     config = {

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl.compare import knn_score, linear_probe_score
-from spectral_ssl.data import Dataset
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
 from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
@@ -65,7 +64,8 @@ def compare_methods(
         standardize: Bring every feature to mean 0 and variance 1 first.
         test_size: Share of the originals held out for the probes; 0 uses all rows and probes in-sample.
         max_iter: Evaluations of the loss per training run.
-        infonce_originals: InfoNCE compares all samples with each other: it trains on at most this many originals (0: all).
+        infonce_originals: InfoNCE compares all samples with each other, so it trains on at most this many originals
+            (0: all).
         device: cpu or cuda; left out, CUDA where there is one.
         figures: Draw figures into the run directory (needs matplotlib).
         seed: Seed of the split, the views and the training.
@@ -199,5 +199,3 @@ def draw_figures(run: RunDirectory, payload: dict[str, Any]) -> list[str]:
         payload["notes"].append(f"figures left out ({error}); install them with: pip install 'spectral_ssl[report]'")
         return []
     return [str(path) for path in draw(run)]
-
-

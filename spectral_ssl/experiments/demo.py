@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spectral_ssl.compare import linear_probe_score
 from spectral_ssl.data import load_dataset
@@ -29,7 +29,7 @@ __all__ = ["corruption_rows", "demo"]
 
 RELATIONS_SHOWN = ("labels", "knn", "views")
 METHODS_SHOWN = f"{ALL_METHODS}, barlow_twins(normalized=False), infonce"
-TEASER_METHODS = "vicreg(invariance=0.05), vicreg, frobenius_simclr, spectral_contrastive, barlow_twins"
+TEASER_METHODS = "vicreg, vicreg(invariance=1.1), frobenius_simclr, spectral_contrastive, barlow_twins"
 TEASER_RATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TEASER_DIMENSIONS = (64, 8)
 INFONCE_ORIGINALS = 400
@@ -47,7 +47,13 @@ def demo(*, seed: int = 0, out: Path | None = None, progress: Progress = SILENT)
     K = 8
     config = {"data": "digits", "relations": RELATIONS_SHOWN, "methods": METHODS_SHOWN, "n_components": K}
     with RunDirectory.create(out, "demo", config, seed) as run:
-        payload: dict[str, Any] = {"command": "demo", "relations": [], "rows": [], "price_of_linearity": [], "notes": []}
+        payload: dict[str, Any] = {
+            "command": "demo",
+            "relations": [],
+            "rows": [],
+            "price_of_linearity": [],
+            "notes": [],
+        }
         arrays: dict[str, Any] = {}
         with progress.task("demo", total=len(RELATIONS_SHOWN) * len(chosen) + 1) as task:
             for relation in RELATIONS_SHOWN:
@@ -60,9 +66,7 @@ def demo(*, seed: int = 0, out: Path | None = None, progress: Progress = SILENT)
                 spectra = Spectra(setting.graph, X=setting.data.X)
                 first = len(payload["rows"])
                 for method in chosen:
-                    row = make_row(
-                        method, setting, K, spectra=spectra, seed=seed, infonce_originals=INFONCE_ORIGINALS
-                    )
+                    row = make_row(method, setting, K, spectra=spectra, seed=seed, infonce_originals=INFONCE_ORIGINALS)
                     add_row(payload, arrays, row)
                     task.advance(text=f"{relation}, {row['method']}")
                 payload["price_of_linearity"] += price_of_linearity(chosen, payload["rows"][first:], setting, K)
@@ -85,7 +89,12 @@ def demo(*, seed: int = 0, out: Path | None = None, progress: Progress = SILENT)
 
 
 def corruption_rows(
-    setting: Setting, methods: str, dimensions: tuple[int, ...], rates: tuple[float, ...], seed: int
+    setting: Setting,
+    methods: str,
+    dimensions: tuple[int, ...],
+    rates: tuple[float, ...],
+    seed: int,
+    how: Literal["rewire", "wrong_class"] = "rewire",
 ) -> list[dict[str, Any]]:
     """Held-out probe accuracy of every closed form while a growing share of the relation is led astray.
 
@@ -97,7 +106,7 @@ def corruption_rows(
     assert test is not None
     rows = []
     for rate in rates:
-        graph = corrupt(setting.graph, rate, seed=seed)
+        graph = corrupt(setting.graph, rate, how=how, y=setting.data.y, seed=seed)
         spectra = Spectra(graph, X=setting.data.X)
         for method in parse_methods(methods):
             for K in dimensions:
@@ -128,4 +137,3 @@ def label_of(method: Any) -> str:
     if isinstance(method, VICReg) and method.invariance is not None:
         return f"vicreg(invariance={method.invariance:g})"
     return method_name(method)
-

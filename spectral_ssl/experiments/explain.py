@@ -116,7 +116,11 @@ def _free_plan(setting: Setting, K: int) -> tuple[str, float, int]:
     count, label = graph.components
     largest = int((label == label[0]).sum()) if count == 1 else max(setting.graph.diagnose().component_sizes)
     if largest <= linalg.DENSE_MAX:
-        return f"dense, {count:,} components of at most {largest:,}", FLOP * DENSE_EIGEN * count * largest**3, largest**2
+        return (
+            f"dense, {count:,} components of at most {largest:,}",
+            FLOP * DENSE_EIGEN * count * largest**3,
+            largest**2,
+        )
     solver, why = linalg.plan(graph.to_csr(), K)
     products = 60 * (K + 8) * _stored(setting) * FLOP * 4
     return why, products if solver == "lanczos" else 10 * products, 60 * N

@@ -243,7 +243,10 @@ def _scores(setting: Setting, best: Optimum | None, run: TrainResult) -> tuple[d
             continue
         rows = embed_split(setting, embedding)
         if rows is None:
-            return {}, "a free embedding has no rows for held-out samples: probes left out (--test-size 0 probes in-sample)"
+            return (
+                {},
+                "a free embedding has no rows for held-out samples: probes left out (--test-size 0 probes in-sample)",
+            )
         found[f"probe_{which}"] = linear_probe_score(*rows, classification=setting.probe_train.is_classification)
         found[f"knn_{which}"] = knn_score(*rows, classification=setting.probe_train.is_classification)
     return found, "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"

@@ -1,7 +1,7 @@
 """From what a user names to what an experiment needs: data, a relation over training rows only, and held-out rows.
 
-No leakage: rows are split by `source` first; relation, closed form and training see training rows only; pairs that cross
-the split are dropped and counted.
+No leakage: rows are split by `source` first; relation, closed form and training see training rows only; pairs that
+cross the split are dropped and counted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Setting:
     """A training set with its relation, and the rows probes are judged on.
 
     data: the rows of the graph (augmented views where the relation needs them). probe_train, probe_test: the originals,
-    split by source; probe_test is None where nothing is held out. relation: its call string. dropped_pairs: pairs of the
-    user's list that left the training rows. notes: what was done on the way, in words.
+    split by source; probe_test is None where nothing is held out. relation: its call string. dropped_pairs: pairs of
+    the user's list that left the training rows. notes: what was done on the way, in words.
     """
 
     data: Dataset
@@ -128,8 +128,8 @@ def make_setting(
         whole = build(data)
         graph = whole if test is None else whole.subgraph(train_rows)
         dropped = whole.n_pairs - graph.n_pairs
-        notes = (f"{dropped:,} pairs leave the training rows and were dropped",) if dropped else ()
-        return Setting(train, graph, train, test, text, dropped, notes, None)
+        told = (f"{dropped:,} pairs leave the training rows and were dropped",)
+        return Setting(train, graph, train, test, text, dropped, told if dropped else (), None)
 
     def related(originals: Dataset) -> tuple[Dataset, Graph, tuple[str, ...]]:
         if name != "views" or originals.source is not None:

@@ -12,12 +12,13 @@ degree pencil, v_j'Dv_k = delta_jk, the optimum lies in the top eigenspace, C ha
     min L = (K - m) + nu^2 sum_{k <= m} 1/rho_k^2
     Z* = V diag(sqrt(c / rho)) Q, Q turning the diagonal of diag(c / rho) to 1
 
-nu > 0 where the K unit columns are scarce. Where they are plenty (fewer than K positive rho, sum 1/rho < K) every c_k = 1 and
-the surplus norm goes where C does not see it, to rho <= 0; this is the minimum because C has at most m positive
-eigenvalues.
+nu > 0 where the K unit columns are scarce. Where they are plenty (fewer than K positive rho, sum 1/rho < K) every c_k
+= 1 and the surplus norm goes where C does not see it, to rho <= 0; this is the minimum because C has at most m
+positive eigenvalues.
 
-Unnormalised: |Z'AZ/s - I|_F^2, uncentred. Zero on a continuum of weights; the minimum is K - min(K, n_+) and the solution of
-least norm is W = [e_k / sqrt(gamma_k)] Q, (gamma, e) the top eigenpairs of X'AX/s (Simon et al. 2023, arXiv 2303.15438).
+Unnormalised: |Z'AZ/s - I|_F^2, uncentred. Zero on a continuum of weights; the minimum is K - min(K, n_+) and the
+solution of least norm is W = [e_k / sqrt(gamma_k)] Q, (gamma, e) the top eigenpairs of X'AX/s (Simon et al. 2023,
+arXiv 2303.15438).
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class BarlowTwins(QuadraticMethod):
         positive = int(np.count_nonzero(rho > ZERO_TOL))
         if positive == 0:
             raise NotClosedForm(
-                "the relation has no positive eigenvalue off the constant: positive pairs correlate in no direction and "
+                "the relation has no positive eigenvalue off the constant: positives correlate in no direction and "
                 "every C_kk <= 0; enrich the relation, or use VICReg, which can use such directions"
             )
         m, nu = _active_set(rho[:positive], K)
@@ -164,7 +165,7 @@ def _active_set(rho: Array, K: int) -> tuple[int, float]:
 
 
 def _weights(rho: Array, m: int, nu: float, K: int) -> Array:
-    """B (rows, K) with orthogonal columns, B' diag(rho) B = diag(c, 0) and |B|_F^2 = K where K unit columns can be made."""
+    """B (rows, K) with orthogonal columns, B' diag(rho) B = diag(c, 0), and |B|_F^2 = K where K unit columns exist."""
     if nu >= 0:
         return pad(np.diag(np.sqrt((1 - nu / rho[:m]) / rho[:m])), K)
     surplus = K - float((1 / rho[:m]).sum())

@@ -61,7 +61,7 @@ class TensorGraph:
         """A Z, (N, K)."""
         out = torch.zeros_like(Z)
         if self._edges is not None:
-            out = out + _SymmetricProduct.apply(self._edges, Z)
+            out = out + _symmetric_product(self._edges, Z)
         for codes, weight, diagonal in self._groups:
             sums = torch.zeros((weight.numel(), Z.shape[1]), dtype=Z.dtype, device=Z.device).index_add(0, codes, Z)
             block = (weight[:, None] * sums)[codes]
@@ -75,11 +75,17 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, A: torch.Tensor, Z: torch.Tensor) -> torch.Tensor:
         ctx.A = A
-        return A @ Z
+        product: torch.Tensor = A @ Z
+        return product
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, ctx.A @ gradients[0]
+
+
+def _symmetric_product(A: torch.Tensor, Z: torch.Tensor) -> torch.Tensor:
+    product: torch.Tensor = _SymmetricProduct.apply(A, Z)  # type: ignore[no-untyped-call]
+    return product
 
 
 _tensor_graphs: weakref.WeakKeyDictionary[Graph, dict[tuple[str, torch.dtype], TensorGraph]] = (
@@ -258,7 +264,9 @@ def check_components(spectrum: Spectrum, n_components: int) -> int:
             stacklevel=4,
         )
     if spectrum.values.size < min(K, spectrum.dimension):
-        raise DataError(f"the spectrum holds {spectrum.values.size} eigenvalues, {K} are needed; ask Spectra.of for more")
+        raise DataError(
+            f"the spectrum holds {spectrum.values.size} eigenvalues, {K} are needed; ask Spectra.of for more"
+        )
     return min(int(K), spectrum.dimension)
 
 
@@ -275,7 +283,9 @@ def multiplicity_note(spectrum: Spectrum, r: int) -> str:
         "losses of two solvers agree, their angles need not"
     )
     if spectrum.model == "free" and spectrum.pencil == "laplacian" and abs(spectrum.values[r - 1]) < 1e-12:
-        text += " (the null space of L has one dimension per connected component, as for the originals of a views graph)"
+        text += (
+            " (the null space of L has one dimension per connected component, as for the originals of a views graph)"
+        )
     return text
 
 

@@ -2,8 +2,8 @@
 
     L(Z) = -sum_{i != j} A_ij log softmax_{j != i}(s_ij / tau),   s_ij = cos(z_i, z_j) or z_i'z_j
 
-with every other sample a negative; self-pairs are left out. For the two-view relation it equals NT-Xent times N. It is no
-spectral filter and in general has no closed form. What is proven for every Z:
+with every other sample a negative; self-pairs are left out. For the two-view relation it equals NT-Xent times N. It
+is no spectral filter and in general has no closed form. What is proven for every Z:
 
 * rows apart: sum_i d_i min_x [-P_i'x + log sum e^x] over the similarities allowed, P_i = A_i / d_i; for unbounded
   similarities this is the entropy bound sum_i d_i H(P_i);
@@ -65,7 +65,8 @@ class InfoNCE(Method):
         N = graph.n_samples
         if N > MAX_SAMPLES:
             raise ResourceError(
-                f"InfoNCE compares all {N:,} samples with each other, which needs about {SIMILARITY_COPIES * N**2 * 8 / 2**30:.0f} GB; "
+                f"InfoNCE compares all {N:,} samples with each other, which needs about "
+                f"{SIMILARITY_COPIES * N**2 * 8 / 2**30:.0f} GB; "
                 f"subsample to at most {MAX_SAMPLES:,}"
             )
         if self.similarity == "cosine":

@@ -48,7 +48,14 @@ class SpectralContrastive(QuadraticMethod):
         h = np.maximum(0.0, spectrum.values[:r])
         terms = {"attraction": float(-2 * (h**2).sum()), "repulsion": float((h**2).sum())}
         directions = pad(np.diag(np.sqrt(spectrum.total_weight * h)), n_components)
-        return filtered(self, spectrum, n_components, directions, terms, Claim("exact", "rotation", "HaoChen et al. 2021, spectral contrastive loss (Eckart-Young)"))
+        return filtered(
+            self,
+            spectrum,
+            n_components,
+            directions,
+            terms,
+            Claim("exact", "rotation", "HaoChen et al. 2021, spectral contrastive loss (Eckart-Young)"),
+        )
 
     def collapse_loss(self, graph: Graph, n_components: int) -> float:
         """0: Z = 0."""

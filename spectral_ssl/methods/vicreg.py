@@ -4,9 +4,9 @@ With Cov = Z'HZ / (N - ddof), alpha = variance, beta = covariance, gamma = invar
 
     L(Z) = alpha sum_k (1 - Cov_kk)^2 + beta sum_{j != k} Cov_jk^2 + (gamma / N) sum_ij A_ij |z_i - z_j|^2
 
-By the Dirichlet identity the last term is (2 gamma / N) tr(Z'LZ). For alpha = beta the first two are alpha |Cov - I|^2 and
-Lemma M solves the problem: with mu_1 <= mu_2 <= ... the eigenvalues of (L, H) over the model (the constant removed)
-and m_k = (N - ddof) mu_k / N,
+By the Dirichlet identity the last term is (2 gamma / N) tr(Z'LZ). For alpha = beta the first two are alpha |Cov -
+I|^2 and Lemma M solves the problem: with mu_1 <= mu_2 <= ... the eigenvalues of (L, H) over the model (the constant
+removed) and m_k = (N - ddof) mu_k / N,
 
     t_k = max(0, 1 - gamma m_k / alpha),   Z* = sqrt(N - ddof) U_{1:K} diag(sqrt t) Q,   min L = alpha (K - sum t_k^2)
 
@@ -59,7 +59,9 @@ class VICReg(QuadraticMethod):
         if not (math.isfinite(self.covariance) and self.covariance >= 0):
             raise DataError(f"covariance must be a number >= 0, got {self.covariance}")
         if self.invariance is not None and not (math.isfinite(self.invariance) and self.invariance >= 0):
-            raise DataError(f"invariance must be a number >= 0, or None to resolve it per relation, got {self.invariance}")
+            raise DataError(
+                f"invariance must be a number >= 0, or None to resolve it per relation, got {self.invariance}"
+            )
         if self.form not in ("squared", "hinge"):
             raise DataError(f"form={self.form!r} is not known; choose 'squared' or 'hinge'")
         if self.weighting not in ("none", "degree"):

@@ -177,13 +177,14 @@ def words_at(
     shift: tuple[float, float] = (0, 0),
     x: str = "axes fraction",
     y: str = "axes fraction",
+    make_room: bool = False,
     **look: Any,
 ) -> Annotation:
-    """Small words at a place, shifted by points; x and y: "data" or "axes fraction". They push nothing aside."""
+    """Small words at a place, shifted by points; x and y: "data" or "axes fraction". make_room: the axes give way."""
     look = {"color": SOFT, "size": 11, **look}
-    text_ = axes.annotate(safe(text), at, shift, xycoords=(x, y), textcoords="offset points", **look)
-    text_.set_in_layout(False)
-    return text_
+    words = axes.annotate(safe(text), at, shift, xycoords=(x, y), textcoords="offset points", **look)
+    words.set_in_layout(make_room)
+    return words
 
 
 def say(axes: Axes, text: str, y: float = 0.5) -> None:
@@ -207,5 +208,5 @@ def along(axes: Axes, text: str, y: float, side: str = "left above", **look: Any
     """Words along a horizontal line, at one of its ends ("left", "right"), "above" or "below" it."""
     right, above = side.startswith("right"), side.endswith("above")
     shift = (-4 if right else 5, 4 if above else -5)
-    alignment = {"ha": "right" if right else "left", "va": "bottom" if above else "top"}
-    words_at(axes, text, (1 if right else 0, y), shift, y="data", **alignment, **look)
+    look = {"ha": "right" if right else "left", "va": "bottom" if above else "top", **look}
+    words_at(axes, text, (1 if right else 0, y), shift, y="data", **look)

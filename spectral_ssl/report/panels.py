@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_ssl.report.words import distinct_labels, find_relation, is_bound, number, variant
+from spectral_ssl.report.words import distinct_labels, find_relation, is_bound, method_of, number, variant
 
 __all__ = ["Group", "Panel", "data_caption", "file_suffixes", "looks_of", "method_key", "panels", "setting_caption"]
 
@@ -33,8 +33,7 @@ LOOKS: dict[Key, Look] = {
     ("infonce", "dot"): ("#8C6D1F", "X"),
     ("alpha_cl", ""): ("#777777", "p"),
 }
-SPARE = [("#117733", ">"), ("#44AA99", "d"), ("#AA4499", "8"), ("#661100", "*"), ("#222222", "H"), ("#999933", "p")]
-# Paul Tol's "muted" scheme and a grey, for up to ten classes
+SPARE = [("#222222", ">"), ("#999933", "d"), ("#661100", "8"), ("#AA4499", "*"), ("#44AA99", "H"), ("#117733", "p")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +115,7 @@ def _relation_arrays(payload: Mapping[str, Any], relation: str, arrays: Mapping[
 
 def method_key(row: Row) -> Key:
     """What a colour belongs to: a method in one variant."""
-    return str(row.get("method")), variant(row)
+    return method_of(row)[0], variant(row)
 
 
 def _repeat(row: Row, members: Sequence[Row]) -> int:

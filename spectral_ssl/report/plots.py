@@ -49,11 +49,20 @@ from spectral_ssl.report.panels import (
     data_caption,
     file_suffixes,
     looks_of,
-    method_key,
     panels,
     setting_caption,
 )
-from spectral_ssl.report.words import ANGLE_TOL, EXCESS_TOL, GAP_JUDGED, is_judged, label, number, power
+from spectral_ssl.report.words import (
+    ANGLE_TOL,
+    EXCESS_TOL,
+    GAP_JUDGED,
+    distinct_labels,
+    is_judged,
+    number,
+    power,
+    told_apart,
+    variant,
+)
 from spectral_ssl.runs import RunDirectory, open_run
 
 if TYPE_CHECKING:
@@ -228,7 +237,7 @@ def _component_ticks(axes: Axes, K: int) -> None:
 
 @styled
 def embedding_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
-    """Two panels per method: closed form in its first two principal directions; trained, turned onto it, in the same."""
+    """Two panels per method: the closed form in two principal directions, and the trained embedding turned onto it."""
     drawn = [panel for panel in members if panel.array("Z_trained") is not None]
     if not drawn:
         return None
@@ -354,19 +363,21 @@ class _Colouring:
     def scatter(self, axes: Axes, panel: Panel, points: Array, shown: Array) -> Any:
         """The points; the colour map's handle where the colours are continuous."""
         size = float(np.clip(9000 / max(shown.size, 1), 3, 30))
-        look: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.85, "rasterized": True}
+        x, z = points[shown].T
         y = panel.arrays.get("y")
-        if y is None or y.shape[0] != points.shape[0] or not (self.classes or self.continuous):
-            axes.scatter(*points[shown].T, color=panel.colour, **look)
-            return None
-        if self.continuous:
+        look: dict[str, Any] = {"color": panel.colour}
+        labelled = y is not None and y.shape[0] == points.shape[0]
+        if y is not None and labelled and self.continuous:
             low, high = self.limits
-            return axes.scatter(
-                *points[shown].T, c=y[shown], cmap="viridis", vmin=low, vmax=high, plotnonfinite=True, **look
-            )
-        colour = dict(zip(self.classes, self.colours(), strict=True))
-        axes.scatter(*points[shown].T, c=[colour.get(c, "#cccccc") for c in y[shown].tolist()], **look)
-        return None
+            from matplotlib import colormaps
+
+            viridis = colormaps["viridis"].with_extremes(bad="#cccccc")  # no target known
+            look = {"c": y[shown], "cmap": viridis, "vmin": low, "vmax": high, "plotnonfinite": True}
+        elif y is not None and labelled and self.classes:
+            colour = dict(zip(self.classes, self.colours(), strict=True))
+            look = {"color": [colour.get(c, "#cccccc") for c in y[shown].tolist()]}
+        found = axes.scatter(x, z, s=size, linewidths=0, alpha=0.85, rasterized=True, **look)
+        return found if "c" in look else None
 
 
 # ---------------------------------------------------------------------------------------------------------- angles
@@ -374,7 +385,7 @@ class _Colouring:
 
 @styled
 def angle_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
-    """Every principal angle of every method on a log axis; hollow where a closed gap leaves the subspace undetermined."""
+    """Every principal angle of every method on a log axis; hollow where a closed gap leaves the subspace open."""
     angles = [panel.array("angles") if panel.value("max_angle") is not None else None for panel in members]
     if not any(a is not None for a in angles):
         return None
@@ -397,8 +408,7 @@ def angle_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
     axes.axvline(ANGLE_TOL, color=INK, linewidth=1.4, linestyle="--")
     axes.axvline(math.pi / 2, color=SOFT, linewidth=1.0, linestyle=":")
     for x, text in ((ANGLE_TOL, f"same subspace: below {power(ANGLE_TOL)}"), (math.pi / 2, "orthogonal: π/2")):
-        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate(text, (x, 1), (2, 5), ha="right", color=SOFT, size=11, **where)
+        words_at(axes, text, (x, 1), (2, 5), x="data", ha="right", make_room=True)
     for place, (panel, found) in enumerate(zip(members, angles, strict=True)):
         y = len(members) - 1 - place
         axes.axhline(y, color=GRID, linewidth=1.0, zorder=0)
@@ -418,16 +428,7 @@ def angle_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
                 clip_on=False,
                 zorder=3,
             )
-        axes.annotate(
-            _angle_detail(panel, found),
-            (1, y),
-            (12, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            color=SOFT,
-            size=11,
-        )
+        words_at(axes, _angle_detail(panel, found), (1, y), (12, 0), y="data", va="center", make_room=True)
     axes.set_yticks(range(len(members)), [safe(panel.label) for panel in reversed(members)], size=13, weight="bold")
     for tick, panel in zip(axes.get_yticklabels(), reversed(members), strict=True):
         tick.set_color(dark(panel.colour))
@@ -498,10 +499,10 @@ def loss_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
         if floor is not None:
             axes.axhline(floor, color=INK, linestyle="--", linewidth=1.6, gid="minimum")
             word = "lower bound" if panel.bound else "minimum"
-            along(axes, f"{word} {_minus(floor)}", floor, INK, "left below", weight="bold")
+            along(axes, f"{word} {_minus(floor)}", floor, "left below", color=INK, weight="bold")
         if collapse is not None:
             axes.axhline(collapse, color=SOFT, linestyle=":", linewidth=1.4, gid="collapse")
-            along(axes, f"collapsed {_minus(collapse)}", collapse, SOFT, "right above")
+            along(axes, f"collapsed {_minus(collapse)}", collapse, "right above")
         heading(axes, panel.label, panel.colour, _loss_detail(panel))
         if place % columns == 0:
             axes.set_ylabel("loss")
@@ -595,46 +596,48 @@ def corruption_figure(teaser: Mapping[str, Any], reference: Mapping[str, Any], c
     Several rows of one method, K and rate (seeds) are drawn as their mean in a band from the least to the greatest.
     """
     rows = [row for row in teaser["rows"] if row.get("probe") is not None and row.get("rate") is not None]
-    sizes = sorted({row["n_components"] for row in rows}, reverse=True)
-    looks = looks_of([[{"method": row.get("method"), "hyper": row.get("hyper")}] for row in rows])
+    sizes = sorted({row.get("n_components") or 0 for row in rows}, reverse=True)
+    curves: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        curves.setdefault((str(row.get("method")), variant(row)), []).append(row)
+    # what a method resolves to changes along its curve, so that only what was asked for tells methods apart
+    examples = [{"method": name, "hyper": told_apart(members[0])} for (name, _), members in curves.items()]
+    looks = list(looks_of([examples]).values())
+    names = distinct_labels(examples)
     chance, raw = teaser.get("chance"), reference.get("probe_raw")
     accuracy = chance is not None
     unit = 100 if accuracy else 1
-    keys = list(dict.fromkeys(method_key(row) for row in rows))
-    names = {method_key(row): label(row) for row in rows}
     legend = [
-        (names[key], key_line(color=looks[key, 0][0], marker=looks[key, 0][1], markersize=9, markeredgecolor="white"))
-        for key in keys
+        (name, key_line(color=colour, marker=marker, markersize=9, markeredgecolor="white"))
+        for name, (colour, marker) in zip(names, looks, strict=True)
     ]
-    caption = " · ".join(part for part in (caption, "closed forms, no training; linear probe on held-out rows") if part)
+    relation = f"relation {teaser['relation']}, more and more of it corrupted" if teaser.get("relation") else ""
+    told = (caption, relation, "closed forms, no training; linear probe on held-out rows")
+    caption = " · ".join(part for part in told if part)
     figure = page(4.9, "Aligned or corrupted: what a relation is worth, before any training", caption, legend)
     grid = figure.subplots(1, max(len(sizes), 1), sharey=True, squeeze=False)
     for place, (K, axes) in enumerate(zip(sizes, grid.flat, strict=False)):
-        for order, key in enumerate(keys):
-            colour, marker = looks[key, 0]
+        for order, (members, (colour, marker)) in enumerate(zip(curves.values(), looks, strict=True)):
             scores: dict[float, list[float]] = {}
-            for row in rows:
-                if row["n_components"] == K and method_key(row) == key:
+            for row in members:
+                if (row.get("n_components") or 0) == K:
                     scores.setdefault(100 * float(row["rate"]), []).append(unit * float(row["probe"]))
             rates = sorted(scores)
             if any(len(scores[rate]) > 1 for rate in rates):
                 low, high = ([pick(scores[rate]) for rate in rates] for pick in (min, max))
                 axes.fill_between(rates, low, high, color=colour, alpha=0.15, linewidth=0)
             mean = [float(np.mean(scores[rate])) for rate in rates]
-            wider = 1 - order / max(len(keys), 1)  # equal lines: the first shows at both sides of the last
-            look = {"color": colour, "marker": marker, "markeredgecolor": "white", "clip_on": False}
+            wider = 1 - order / len(looks)  # equal lines: the first shows at both sides of the last
+            look: dict[str, Any] = {"color": colour, "marker": marker, "markeredgecolor": "white", "clip_on": False}
             axes.plot(rates, mean, linewidth=1.8 + 1.8 * wider, markersize=8 + 4 * wider, zorder=3, **look)
-        for value, text, look in (
-            (raw, "raw features", {"color": INK, "linestyle": "--"}),
-            (chance, "chance", {"color": SOFT, "linestyle": ":"}),
-        ):
+        for value, text, ink, dashes in ((raw, "raw features", INK, "--"), (chance, "chance", SOFT, ":")):
             if value is None:
                 continue
-            axes.axhline(unit * value, linewidth=1.5, **look)
+            axes.axhline(unit * value, linewidth=1.5, color=ink, linestyle=dashes)
             if place == len(sizes) - 1:
                 words = f"{text}\n{unit * value:.0f} %" if accuracy else f"{text}\n{number(value, 3)}"
-                where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-                axes.annotate(words, (1, unit * value), (8, 0), va="center", color=look["color"], size=11, **where)
+                at = (1, unit * value)
+                words_at(axes, words, at, (8, 0), y="data", va="center", color=ink, make_room=True)
         axes.set_title(f"K = {K}", weight="bold")
         axes.set_xlabel("corrupted pairs (%)")
         axes.set_xlim(-2, 102)

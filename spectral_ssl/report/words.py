@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spectral_ssl.errors import DataError
+from spectral_ssl.spec import parse_call
+
 __all__ = ["ANGLE_TOL", "GAP_JUDGED", "distinct_labels", "is_bound", "is_judged", "label", "number", "short_hyper"]
 
 ANGLE_TOL = 1e-5  # radians: training stops at a gradient of 1e-9, and an angle is a gradient divided by a gap
@@ -54,10 +57,27 @@ SYMBOLS = {
 }
 
 
+def method_of(row: Row) -> tuple[str, Mapping[str, Any]]:
+    """Name and hyper-parameters of a row whose method may be a call string, "vicreg(invariance=1.1)"."""
+    text = str(row.get("method") or "?")
+    if "(" not in text:
+        return text, row.get("hyper") or {}
+    try:
+        name, options = parse_call(text)
+    except DataError:
+        return text, row.get("hyper") or {}
+    return name, {**options, **(row.get("hyper") or {})}
+
+
 def variant(row: Row) -> str:
     """ "degree", "hinge", ... or "" for a method in its usual form."""
-    hyper = row.get("hyper") or {}
+    hyper = told_apart(row)
     return ", ".join(word for (key, value), word in VARIANTS.items() if hyper.get(key) == value)
+
+
+def told_apart(row: Row) -> dict[str, Any]:
+    """The hyper-parameters that make a variant."""
+    return {key: value for key, value in method_of(row)[1].items() if (key, value) in VARIANTS}
 
 
 def label(row: Row) -> str:
@@ -66,7 +86,7 @@ def label(row: Row) -> str:
     >>> label({"method": "vicreg", "hyper": {"weighting": "degree"}})
     'VICReg (degree)'
     """
-    method = str(row.get("method") or "?")
+    method = method_of(row)[0]
     name, kind = NAMES.get(method, method), variant(row)
     return f"{name} ({kind})" if kind else name
 
@@ -76,8 +96,8 @@ def distinct_labels(rows: Sequence[Row]) -> list[str]:
     labels = [label(row) for row in rows]
     found = []
     for row, text in zip(rows, labels, strict=True):
-        alike = [other.get("hyper") or {} for other, same in zip(rows, labels, strict=True) if same == text]
-        hyper = row.get("hyper") or {}
+        alike = [method_of(other)[1] for other, same in zip(rows, labels, strict=True) if same == text]
+        hyper = method_of(row)[1]
         keys = [key for key in hyper if any(other.get(key) != hyper[key] for other in alike)]
         extra = ", ".join(f"{SYMBOLS.get(key) or key} = {number(hyper[key], 3)}" for key in keys)
         found.append(f"{text}, {extra}" if extra else text)
@@ -90,7 +110,7 @@ def short_hyper(row: Row) -> str:
     >>> short_hyper({"hyper": {"variance": 1.0, "invariance": 0.18368, "form": "squared"}})
     'γ 0.184'
     """
-    hyper = row.get("hyper") or {}
+    hyper = method_of(row)[1]
     told = {key: value for key, value in hyper.items() if value is not None and USUAL.get(key) != value}
     told = {key: value for key, value in told.items() if (key, value) not in VARIANTS}
     return ", ".join(f"{SYMBOLS.get(key) or key} {number(value, 3)}" for key, value in told.items())

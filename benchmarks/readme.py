@@ -1,0 +1,157 @@
+"""Write the generated parts of README.md: tables from the code, numbers and figures from runs.
+
+    python benchmarks/readme.py                    # tables of methods and relations only
+    python benchmarks/readme.py --run runs/demo-*  # and the demo's table and figures, from a run directory
+    python benchmarks/readme.py --check            # exit 1 if the tables of methods and relations are out of date
+
+Benchmark lines come from benchmarks/results/*.json, which the scripts beside this one write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+import shutil
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from spectral_ssl.methods import METHODS
+from spectral_ssl.relations import RELATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+FIGURES = {"loss.png": "loss-knn.png", "corruption.png": "corruption.png"}
+
+# method -> (loss, classical counterpart, what is claimed)
+CLAIMS = {
+    "vicreg": (
+        "alpha \\|Cov - I\\|^2 + (2 gamma / N) tr Z'LZ",
+        "Laplacian Eigenmaps, LPP, LDA, soft-thresholded",
+        "exact",
+    ),
+    "frobenius_simclr": ("\\|ZZ' - A\\|^2", "multidimensional scaling of the graph", "exact"),
+    "spectral_contrastive": ("-2 tr Z'AZ/s + \\|Z'diag(deg)Z/s\\|^2", "normalised spectral embedding", "exact"),
+    "barlow_twins": ("\\|C - I\\|^2, unit columns or unnormalised", "the CCA subspace, with its active set", "exact"),
+    "infonce": ("-sum A_ij log softmax(s_ij / tau)", "no spectral filter", "trained, with a proven lower bound"),
+    "simclr": ("InfoNCE with cosine similarity", "no spectral filter", "trained, with a proven lower bound"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=None, help="a run directory of spectral-ssl demo")
+    parser.add_argument("--check", action="store_true", help="change nothing; say whether the tables are current")
+    arguments = parser.parse_args()
+    before = README.read_text()
+    text = filled(filled(before, "methods", methods_table()), "relations", relations_table())
+    if arguments.check:
+        return int(text != before)
+    results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    if results:
+        text = filled(text, "benchmarks", "\n".join(map(benchmark_line, results)))
+    if arguments.run is not None:
+        record = json.loads((arguments.run / "run.json").read_text())
+        text = filled(text, "demo", demo_table(record))
+        for name, figure in FIGURES.items():
+            shutil.copyfile(arguments.run / "figures" / figure, ROOT / "docs" / "figures" / name)
+    README.write_text(text)
+    return 0
+
+
+def filled(text: str, name: str, body: str) -> str:
+    """The text with what stands between the markers of a block replaced."""
+    block = re.compile(rf"(<!-- begin:{name} -->\n).*?(<!-- end:{name} -->)", re.DOTALL)
+    if not block.search(text):
+        sys.exit(f"README.md has no block {name!r}")
+    return block.sub(lambda found: f"{found[1]}{body}\n{found[2]}", text)
+
+
+def methods_table() -> str:
+    lines = ["| `--methods` | loss | optimum | claim |", "| --- | --- | --- | --- |"]
+    for name in METHODS:
+        loss, classical, claim = CLAIMS[name]
+        lines.append(f"| `{name}` | {loss} | {classical} | {claim} |")
+    return "\n".join(lines)
+
+
+def relations_table() -> str:
+    lines = ["| `--relation` | pairs | options |", "| --- | --- | --- |"]
+    for name, relation in RELATIONS.items():
+        summary = (inspect.getdoc(relation) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        options = [
+            f"`{p.name}`" if p.default is p.empty else f"`{p.name}={p.default}`"
+            for p in inspect.signature(relation).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        ]
+        lines.append(f"| `{name}` | {summary} | {', '.join(options)} |")
+    return "\n".join(lines)
+
+
+def demo_table(record: dict[str, Any]) -> str:
+    rows, versions = record["result"]["rows"], record["versions"]
+    lines = [
+        "| relation | method | closed form | trained | rel. excess | largest angle | held-out probe, closed / trained |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        closed = "-" if r["loss_closed"] is None else f"{r['loss_closed']:.6g}"
+        bound = r["kind"] == "bound"
+        name = r["method"] + ("" if r["hyper"].get("normalized", True) else " (unnormalised)")
+        lines.append(
+            f"| {r['relation']} | {name} | {'at least ' if bound else ''}{closed} | {r['loss_trained']:.6g} | "
+            f"{'-' if bound else scientific(r['relative_excess'])} | {scientific(r['max_angle'])} | "
+            f"{percent(r['probe_closed'])} / {percent(r['probe_trained'])} |"
+        )
+    reference = record["result"]["reference"]
+    lines += [
+        "",
+        f"Digits, K = {rows[0]['n_components']}, linear maps, {record['result']['data']['n_train']:,} training rows; "
+        f"supervised logistic regression on the raw pixels reaches {percent(reference['probe_raw'])}. "
+        "InfoNCE is trained on a seeded subsample. "
+        f"Written by `python benchmarks/readme.py` from a run of `spectral-ssl demo` ({record['seconds']:.0f} s on "
+        f"{record['platform']['cpu_count']} cores, numpy {versions['numpy']}, torch {versions['torch']}).",
+    ]
+    return "\n".join(lines)
+
+
+def benchmark_line(path: Path) -> str:
+    record = json.loads(path.read_text())
+    rows, where = record["rows"], record["machine"]
+    machine = f"{where['platform']['cpu']}, {where['platform']['cpu_count']} cores, torch {where['versions']['torch']}"
+    source = f"(`benchmarks/{record['benchmark']}.py`, rows in `benchmarks/results/{path.name}`; {machine})"
+    if record["benchmark"] == "learned_vs_closed_form":
+        exact = [r for r in rows if r["kind"] == "exact"]
+        judged = [
+            r["max_angle"] for r in exact if r["max_angle"] is not None and (r["gap"] is None or r["gap"] >= 1e-3)
+        ]
+        return (
+            f"- Training lands on the closed form: over {len(exact)} rows "
+            f"({', '.join(sorted({r['data'] for r in exact}))}) the largest relative excess is "
+            f"{scientific(max(r['relative_excess'] for r in exact))} and the largest of {len(judged)} judged angles {scientific(max(judged))}; reaching it by full-batch L-BFGS takes "
+            f"{statistics.median(r['ratio'] for r in exact):.0f} times as long as the closed form (median) {source}."
+        )
+    top = max(r["n_components"] for r in rows)
+    ends = [r for r in rows if r["rate"] == 1.0 and r["n_components"] == top]
+    told = ", ".join(
+        f"{method} {statistics.median(r['probe'] for r in ends if r['method'] == method):.3f}"
+        for method in sorted({r["method"] for r in ends})
+    )
+    return f"- Every pair corrupted, K = {top}: held-out accuracy of the closed forms {told} {source}."
+
+
+def scientific(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "< 1e-15" if value < 1e-15 else f"{value:.0e}"
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
