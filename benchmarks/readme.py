@@ -94,7 +94,7 @@ def relations_table() -> str:
 def demo_table(record: dict[str, Any]) -> str:
     rows, versions = record["result"]["rows"], record["versions"]
     lines = [
-        "| relation | method | closed form | trained | rel. excess | largest angle | held-out probe, closed / trained |",
+        "| relation | method | closed form | trained | rel. excess | largest angle | held-out probe c / t |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
@@ -131,7 +131,8 @@ def benchmark_line(path: Path) -> str:
         return (
             f"- Training lands on the closed form: over {len(exact)} rows "
             f"({', '.join(sorted({r['data'] for r in exact}))}) the largest relative excess is "
-            f"{scientific(max(r['relative_excess'] for r in exact))} and the largest of {len(judged)} judged angles {scientific(max(judged))}; reaching it by full-batch L-BFGS takes "
+            f"{scientific(max(r['relative_excess'] for r in exact))} and the largest of {len(judged)} judged angles "
+            f"{scientific(max(judged))}; reaching it by full-batch L-BFGS takes "
             f"{statistics.median(r['ratio'] for r in exact):.0f} times as long as the closed form (median) {source}."
         )
     top = max(r["n_components"] for r in rows)

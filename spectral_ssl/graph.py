@@ -35,7 +35,7 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 
 MAX_EXPANDED = 50_000_000  # pairs a group storage may be expanded to on request: about 1 GB
 DENSE_COUNT = 1000  # up to this many samples the positive eigenvalues are counted by a dense solve
-REGULAR_TOL = 1e-9  # relative spread of the degrees below which a graph counts as regular: a few hundred roundings
+REGULAR_TOL = 1e-12  # relative spread of the degrees below which a graph counts as regular: thousands of roundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +63,29 @@ class Groups:
     def row_weight(self) -> Array:  # (N,) weight of each sample's group, 0 outside
         return np.append(self.weight, 0.0)[self.codes]
 
-    @property
-    def degree(self) -> Array:
+    @cached_property
+    def degree(self) -> Array:  # (N,)
         count = np.append(self.sizes, 0)[self.codes] - (0 if self.diagonal else 1)
-        return self.row_weight * np.maximum(count, 0)
+        out: Array = self.row_weight * np.maximum(count, 0)
+        return out
 
     def matmul(self, V: Array) -> Array:
         sums = self.member @ V * self.weight[:, None]
         out = np.vstack([sums, np.zeros((1, V.shape[1]))])[self.codes]
         return out if self.diagonal else out - self.row_weight[:, None] * V
+
+    @cached_property
+    def _place(self) -> Index:  # (N,) position of each sample inside its group
+        place = np.zeros(self.codes.size, dtype=np.int64)
+        member = self.member.indices
+        place[member] = np.arange(member.size) - self.member.indptr[self.codes[member]]
+        return place
+
+    def draw(self, i: Index, rng: np.random.Generator) -> Index:
+        """A partner for each sample of i, uniform in its group (itself excluded without the diagonal)."""
+        start, size = self.member.indptr[self.codes[i]], self.sizes[self.codes[i]]
+        at = rng.integers(0, size) if self.diagonal else (self._place[i] + 1 + rng.integers(0, size - 1)) % size
+        return np.asarray(self.member.indices[start + at], dtype=np.int64)
 
     def subset(self, index: Index) -> Groups:
         return Groups(self.codes[index], self.weight, self.diagonal)
@@ -127,15 +141,11 @@ class Graph:
     groups: tuple[Groups, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.n_samples < 2:
-            raise DataError(f"a relation needs at least 2 samples, got {self.n_samples}")
+        _check_n_samples(self.n_samples)
         if self.edges is not None:
             object.__setattr__(self, "edges", _checked_adjacency(self.edges, self.n_samples))
         for g in self.groups:
-            if g.codes.shape != (self.n_samples,):
-                raise DataError(f"group codes have shape {g.codes.shape}, expected ({self.n_samples},)")
-            if not np.all(np.isfinite(g.weight)) or np.any(g.weight < 0):
-                raise DataError("group weights must be finite and non-negative")
+            _check_groups(g, self.n_samples)
         if not self.total_weight > 0:
             raise DataError(
                 "the relation is empty: it holds no positive pair; widen it (more neighbours, a larger radius, "
@@ -152,6 +162,7 @@ class Graph:
 
         i, j (P,) integers in [0, n_samples); weight (P,) finite and non-negative, default 1.
         """
+        _check_n_samples(n_samples)
         i, j = _indices(i, "i", n_samples), _indices(j, "j", n_samples)
         if i.shape != j.shape:
             raise DataError(f"i and j must have equal length, got {i.size} and {j.size}")
@@ -168,11 +179,11 @@ class Graph:
     @classmethod
     def from_adjacency(cls, A: Any) -> Graph:
         """From a symmetric non-negative matrix A (N, N), dense or scipy sparse (matrix or array, 32- or 64-bit)."""
-        A = A if scipy.sparse.issparse(A) else np.asarray(A, dtype=np.float64)
+        A = A if scipy.sparse.issparse(A) else np.asarray(A)
         if A.ndim != 2 or A.shape[0] != A.shape[1]:
             raise DataError(f"an adjacency matrix must be square, got shape {A.shape}")
-        if not scipy.sparse.issparse(A):
-            _check_weights(A.ravel(), "adjacency")
+        if A.dtype.kind not in "fiub":
+            raise DataError(f"an adjacency matrix must hold real numbers, got dtype {A.dtype}")
         return cls(A.shape[0], scipy.sparse.csr_array(A))
 
     @classmethod
@@ -181,8 +192,18 @@ class Graph:
 
         weight (C,) defaults to 1. `diagonal` includes the self-pairs.
         """
-        codes = np.asarray(codes, dtype=np.int64)
+        codes = np.asarray(codes)
+        if codes.ndim != 1 or (codes.size and codes.dtype.kind not in "iu"):
+            raise DataError(
+                f"group codes must be whole numbers (N,), got dtype {codes.dtype} of shape {codes.shape}; number the "
+                "groups from 0: np.unique(names, return_inverse=True)[1]"
+            )
+        codes = codes.astype(np.int64)
         C = int(codes.max(initial=-1)) + 1
+        if weight is None and codes.size < C:  # ids far apart: the empty groups between them are left out
+            kinds, codes = np.unique(codes, return_inverse=True)
+            codes = codes - np.searchsorted(kinds, 0)
+            C = int(codes.max()) + 1
         w = np.ones(C) if weight is None else np.asarray(weight, dtype=np.float64)
         if w.shape != (C,):
             raise DataError(f"{C} groups need {C} weights, got shape {w.shape}")
@@ -197,7 +218,11 @@ class Graph:
             raise DataError("positive pairs have no direction: pass g.to_undirected()")
         if g.number_of_nodes() == 0:
             raise DataError("the networkx graph has no nodes")
-        return cls.from_adjacency(nx.to_scipy_sparse_array(g, weight=weight, dtype=np.float64, format="csr"))
+        try:
+            A = nx.to_scipy_sparse_array(g, weight=weight, dtype=np.float64, format="csr")
+        except (TypeError, ValueError) as error:
+            raise DataError(f"the edge attribute {weight!r} of the networkx graph is not a number: {error}") from error
+        return cls.from_adjacency(A)
 
     def to_networkx(self) -> networkx.Graph:
         """The relation as an undirected networkx graph with a `weight` on every edge."""
@@ -206,7 +231,9 @@ class Graph:
         return nx.from_scipy_sparse_array(self.to_csr())
 
     def to_csr(self) -> Any:
-        """A as one csr_array. Raises ResourceError where the groups would expand past `MAX_EXPANDED` entries."""
+        """A as one new csr_array. Raises ResourceError where the groups would expand past `MAX_EXPANDED` entries."""
+        if not self.groups:
+            return self.edges.copy()
         total = self.edges if self.edges is not None else scipy.sparse.csr_array((self.n_samples, self.n_samples))
         for g in self.groups:
             size = int((g.sizes.astype(np.float64) ** 2).sum())
@@ -229,9 +256,7 @@ class Graph:
         if not (np.isfinite(factor) and factor > 0):
             raise DataError(f"a relation can be scaled by a positive finite number only, got {factor}")
         edges = None if self.edges is None else self.edges * factor
-        return Graph(
-            self.n_samples, edges, tuple(Groups(g.codes, g.weight * factor, g.diagonal) for g in self.groups)
-        )
+        return Graph(self.n_samples, edges, tuple(Groups(g.codes, g.weight * factor, g.diagonal) for g in self.groups))
 
     def plus(self, other: Graph) -> Graph:
         """A + other.A over the same samples; both keep their storage."""
@@ -242,8 +267,18 @@ class Graph:
         return Graph(self.n_samples, edges, self.groups + other.groups)
 
     def subgraph(self, index: Any) -> Graph:
-        """The relation among the samples `index` (n,); pairs that leave them are dropped, weights kept."""
+        """The relation among the samples `index`; pairs that leave them are dropped, weights kept.
+
+        index (n,): sample numbers, none twice, or a mask (N,). Raises DataError where no pair is left.
+        """
+        index = np.asarray(index)
+        if index.dtype == bool:
+            if index.shape != (self.n_samples,):
+                raise DataError(f"the mask has shape {index.shape}, expected ({self.n_samples},)")
+            index = np.flatnonzero(index)
         index = _indices(index, "index", self.n_samples)
+        if np.unique(index).size < index.size:
+            raise DataError("index names a sample more than once; pass np.unique(index)")
         edges = None if self.edges is None else self.edges[index][:, index]
         return Graph(index.size, edges, tuple(g.subset(index) for g in self.groups))
 
@@ -252,10 +287,14 @@ class Graph:
     @cached_property
     def degree(self) -> Array:
         """deg = A 1, (N,)."""
-        total = np.zeros(self.n_samples) if self.edges is None else np.asarray(self.edges.sum(axis=1)).ravel()
+        total = self._edge_degree
         for g in self.groups:
             total = total + g.degree
         return total
+
+    @cached_property
+    def _edge_degree(self) -> Array:
+        return np.zeros(self.n_samples) if self.edges is None else np.asarray(self.edges.sum(axis=1)).ravel()
 
     @cached_property
     def diagonal(self) -> Array:
@@ -265,7 +304,7 @@ class Graph:
             total = total + g.row_weight * g.diagonal
         return total
 
-    @property
+    @cached_property
     def total_weight(self) -> float:
         """s = sum_ij A_ij."""
         return float(self.degree.sum())
@@ -338,33 +377,41 @@ class Graph:
 
     def sample_pairs(self, batch: int, rng: np.random.Generator) -> tuple[Index, Index]:
         """`batch` ordered pairs (i, j) drawn with probability A_ij / s, with replacement; groups are not expanded."""
-        i = rng.choice(self.n_samples, size=batch, p=self.degree / self.total_weight)
+        cumulative = self._degree_cumulative
+        i = np.searchsorted(cumulative, rng.random(batch) * cumulative[-1], side="right")
+        i = np.minimum(i, np.searchsorted(cumulative, cumulative[-1]))  # a draw rounded up to the very end
+        # a point on sample i's row: first which term of the relation it falls into, then where inside
+        share = np.stack([self._edge_degree[i], *(g.degree[i] for g in self.groups)])  # (terms, batch)
+        ends = np.cumsum(share, axis=0)
+        point = rng.random(batch) * ends[-1]
+        last = share.shape[0] - 1 - np.argmax(share[::-1] > 0, axis=0)
+        term = np.minimum((point >= ends).sum(axis=0), last)
         j = np.empty(batch, dtype=np.int64)
-        pick = rng.random(batch) * self.degree[i]  # a point on sample i's row, split between the terms
-        for g in self.groups:
-            d = g.degree[i]
-            here = np.flatnonzero((pick >= 0) & (pick < d))
-            j[here] = self._draw_in_group(g, i[here], rng)
-            pick = np.where(pick < d, -1.0, pick - d)
-        rest = np.flatnonzero(pick >= 0)
-        if rest.size and self.edges is None:  # rounding at the end of a row
-            j[rest] = self._draw_in_group(self.groups[-1], i[rest], rng)
-        elif rest.size:
-            start, end = self.edges.indptr[i[rest]], self.edges.indptr[i[rest] + 1]
-            cumulative = np.concatenate([[0.0], np.cumsum(self.edges.data)])
-            at = np.searchsorted(cumulative, cumulative[start] + pick[rest], side="right") - 1
-            j[rest] = self.edges.indices[np.clip(at, start, end - 1)]
+        here = np.flatnonzero(term == 0)
+        if here.size:
+            row, within = i[here], point[here] / share[0, here]
+            at = np.searchsorted(self._edge_cumulative, row + within, side="right")
+            j[here] = self.edges.indices[np.clip(at, self.edges.indptr[row], self.edges.indptr[row + 1] - 1)]
+        for t, g in enumerate(self.groups, start=1):
+            here = np.flatnonzero(term == t)
+            j[here] = g.draw(i[here], rng)
         return i.astype(np.int64), j
 
-    @staticmethod
-    def _draw_in_group(g: Groups, i: Index, rng: np.random.Generator) -> Index:
-        start, size = g.member.indptr[g.codes[i]], g.sizes[g.codes[i]]
-        if g.diagonal:
-            return np.asarray(g.member.indices[start + rng.integers(0, size)], dtype=np.int64)
-        place = np.empty(g.codes.size, dtype=np.int64)  # position of each sample inside its group
-        place[g.member.indices] = np.arange(g.member.indices.size) - g.member.indptr[g.codes[g.member.indices]]
-        shift = 1 + rng.integers(0, size - 1)
-        return np.asarray(g.member.indices[start + (place[i] + shift) % size], dtype=np.int64)
+    @cached_property
+    def _degree_cumulative(self) -> Array:
+        return np.cumsum(self.degree)
+
+    @cached_property
+    def _edge_cumulative(self) -> Array:
+        """i + the share of row i's weight up to and with each stored entry: rows of any weight are told apart."""
+        A = self.edges
+        row = np.repeat(np.arange(self.n_samples), np.diff(A.indptr))
+        total = np.cumsum(A.data / self._edge_degree[row])
+        before = np.concatenate([[0.0], total])[A.indptr[row]]
+        share = np.minimum(total - before, 1.0)
+        share[A.indptr[1:][np.diff(A.indptr) > 0] - 1] = 1.0
+        out: Array = row + share
+        return out
 
     @property
     def is_partition(self) -> bool:
@@ -414,7 +461,7 @@ class Graph:
             yield (
                 f"{n_components:,} connected components: L has {n_components - 1:,} zero eigenvalues besides the "
                 f"constant. Over all embeddings (free model) every method has more than one optimum while "
-                f"n_components < {n_components - 1:,}: losses agree, subspaces need not. VICReg keeps these directions "
+                f"K < {n_components - 1:,}: losses agree, subspaces need not. VICReg keeps these directions "
                 "at every invariance; a linear model breaks the tie."
             )
         if np.all(sizes[: n_components - isolated] > 1) and n_components > 2 and sizes[0] <= 16:
@@ -434,8 +481,9 @@ class Graph:
                 "spectrum of A and so decide which eigenvalues Frobenius SimCLR, spectral contrastive and Barlow "
                 "Twins can use; InfoNCE leaves them out."
             )
-        if not self.regular:
-            ratio = self.degree.max() / max(self.degree[self.degree > 0].min(), 1e-300)
+        paired = self.degree[self.degree > 0]
+        ratio = paired.max() / paired.min()
+        if ratio > 1 + REGULAR_TOL:
             yield (
                 f"degrees differ by a factor of {ratio:.3g} among paired samples: L, A and D^-1/2 A D^-1/2 have "
                 "different eigenvectors, so unweighted VICReg, Frobenius SimCLR and the degree-normalised methods "
@@ -455,13 +503,31 @@ def _indices(values: Any, name: str, n_samples: int) -> Index:
     a = np.asarray(values)
     if a.ndim != 1:
         raise DataError(f"{name} must be one-dimensional, got shape {a.shape}")
-    if a.size and a.dtype.kind not in "iu":
-        if a.dtype.kind != "f" or not np.all(a == np.floor(a)):
-            raise DataError(f"{name} must hold integer sample indices, got dtype {a.dtype}")
+    if a.size and a.dtype.kind not in "iu" and (a.dtype.kind != "f" or not np.all(a == np.floor(a))):
+        raise DataError(f"{name} must hold integer sample indices, got dtype {a.dtype}")
     if a.size and (a.min() < 0 or a.max() >= n_samples):
         bad = a[(a < 0) | (a >= n_samples)][0]
         raise DataError(f"{name} holds index {bad}, but the samples are numbered 0 to {n_samples - 1}")
     return a.astype(np.int64)
+
+
+def _check_n_samples(n_samples: Any) -> None:
+    if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer):
+        raise DataError(f"n_samples must be a whole number, got {n_samples!r}")
+    if n_samples < 2:
+        raise DataError(f"a relation needs at least 2 samples, got {n_samples}")
+
+
+def _check_groups(g: Groups, n_samples: int) -> None:
+    if g.codes.shape != (n_samples,) or g.codes.dtype != np.int64:
+        raise DataError(f"group codes must be int64 of shape ({n_samples},), got {g.codes.dtype} of {g.codes.shape}")
+    low, high = int(g.codes.min()), int(g.codes.max())
+    if low < -1 or high >= g.weight.size:
+        raise DataError(
+            f"group codes run from {low} to {high}, allowed are 0 to {g.weight.size - 1} for {g.weight.size} weights, "
+            "and -1 for samples in no group"
+        )
+    _check_weights(g.weight, "group")
 
 
 def _check_weights(w: Array, what: str) -> None:

@@ -9,12 +9,13 @@ residuals. Three problems are solved:
 
 Policy for sparse matrices (`plan`): dense up to `DENSE_MAX` rows; shift-invert where the graph is narrow enough for a
 sparse factor to stay sparse (paths, manifolds); otherwise Lanczos on the top of c I - M (expanders). Whatever ran, a
-second pass deflated by the pairs already found looks for eigenvalue copies that a Krylov space can miss, and an answer
-whose residual is too large is not returned: another solver is tried, then `NumericalError` raised.
+second pass deflated by the pairs already found looks for an eigenvalue copy that the Krylov space has missed, and an
+answer whose residual is too large is not returned: another solver is tried, then `NumericalError` raised.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,7 +54,10 @@ SHARP_TOL = 1e-13  # relative residual past which a pair is computed again, defl
 COPY_TOL = 1e-9  # decrease, as a share of the largest eigenvalue held, that counts as a missed copy in a deflated pass
 ROUNDING = 100 * EPS  # decrease relative to |M| that is rounding of the Rayleigh quotients and no copy
 RESTARTS = 1000  # Lanczos restarts before it counts as stalled; expanders need fewer than ten
-PASSES = 12  # deflated passes; each adds a quarter of the pairs, one or two are the rule
+SHIFT = 1e-9  # relative to |M|: shift-invert solves (M + shift I) x = b, regular where M is not
+CHECK_TOL = 1e-6  # relative residual at which the search for a missed copy may stop
+CHECK_STEPS = 20_000  # Lanczos steps of that search; it takes hundreds
+PASSES = 12  # rounds of solving and looking for missed copies; one or two are the rule
 
 Solver = Literal["dense", "shift-invert", "lanczos"]
 
@@ -148,7 +152,7 @@ def whitening(B: Array) -> tuple[Array, Array]:
     # rounding in a sum of squares is a few eps of the largest eigenvalue, growing slowly with D
     cutoff = 8 * max(D, 8) * EPS * max(values[-1] if D else 0.0, 0.0)
     keep = values > cutoff
-    back = np.where(used, inverse, 1.0)[:, None]
+    back = np.where(used, inverse, 1.0 / scale.max() if np.any(used) else 1.0)[:, None]  # unused: the largest unit
     return back * U[:, keep] / np.sqrt(values[keep]), back * U[:, ~keep]
 
 
@@ -164,7 +168,12 @@ def generalized_eigh(A: Array, B: Array, *, largest: bool, eliminate_null: bool 
     """
     T, T0 = whitening(B)
     if eliminate_null and T0.shape[1]:
-        N0 = T0 @ whitening(T0.T @ A @ T0)[0]  # N0'A N0 = I, so that N0 N0' inverts A on null(B)
+        # what of A on null(B) is rounding shows beside the whole of A, each feature in the units whitening(B) gives it
+        unit = np.sqrt(np.clip(np.diag(B), 0.0, None))
+        unit = np.where(unit > EPS * unit.max(), unit, unit.max() if unit.max() > 0 else 1.0)
+        values0, U0 = eigh(T0.T @ A @ T0)
+        keep = values0 > 8 * max(B.shape[0], 8) * EPS * float((np.diag(A) / unit**2).max())
+        N0 = T0 @ (U0[:, keep] / np.sqrt(values0[keep]))  # N0'A N0 = I, so that N0 N0' inverts A on null(B)
         T = T - N0 @ (N0.T @ A @ T)
     values, Q = eigh(T.T @ A @ T)
     order = np.argsort(-values if largest else values, kind="stable")
@@ -269,25 +278,30 @@ def _dense_bottom(M: Any, k: int, Q: Array, upper: float) -> tuple[Array, Array]
 
 
 def _krylov_bottom(M: Any, k: int, Q: Array, upper: float, solver: Solver) -> tuple[Array, Array]:
-    n = M.shape[0]
-    apply = _inverse_apply(M, upper) if solver == "shift-invert" else lambda V: upper * V - M @ V
+    n, inverse = M.shape[0], solver == "shift-invert"
+    shift = SHIFT * upper
+    apply = _inverse_apply(M, shift) if inverse else lambda V: upper * V - M @ V
     rng = np.random.default_rng(0)  # a fixed start: runs agree
-    values, V, sharp = np.zeros(0), np.zeros((n, 0)), np.zeros(0, dtype=bool)
+    V, sharp = np.zeros((n, 0)), np.zeros(0, dtype=bool)
     wanted = k
     for _ in range(PASSES):
         fresh = _arpack_top(apply, n, wanted, np.hstack([Q, V[:, sharp]]), rng)
-        before, blurred = values, np.count_nonzero(~sharp)
+        blurred = np.count_nonzero(~sharp)
         values, V = _rayleigh_ritz(M, np.hstack([V, fresh]), k)
-        # ARPACK is accurate relative to the largest eigenvalue of what it is given. In (M + shift)^-1 one of 1e-9 outweighs
-        # one of 1 a billion times and blurs its vector, so pairs not yet sharp are computed again without those that are.
+        # ARPACK is accurate relative to the largest eigenvalue of what it is given: in (M + shift)^-1 one of 1e-9
+        # outweighs one of 1 a billion times and blurs its vector. Such pairs are computed again without the sharp ones.
         sharp = np.linalg.norm(M @ V - V * values, axis=0) <= SHARP_TOL * upper
-        lower = COPY_TOL * np.abs(values).max() + ROUNDING * upper
-        settled = before.size > 0 and np.all(values > before - lower)  # nothing was found below what was held
-        if settled and (np.all(sharp) or np.count_nonzero(~sharp) == blurred):
+        wanted = np.count_nonzero(~sharp)
+        if wanted > 0 and wanted != blurred:
+            continue
+        # deflated by all pairs held, the next value: had a copy been missed, it would lie below the last of them
+        size = float(np.abs(values).max())
+        tol = CHECK_TOL if inverse else max(CHECK_TOL * size / upper, EPS)
+        theta = _lanczos_top(apply, np.hstack([Q, V]), rng, tol)
+        following = 1 / theta - shift if inverse else upper - theta
+        if following > values[-1] - COPY_TOL * size - ROUNDING * upper:
             return values, V
-        wanted = min(np.count_nonzero(~sharp) + max(2, k // 4), n - Q.shape[1] - np.count_nonzero(sharp) - 2)
-        if wanted < 1:
-            return values, V
+        wanted += max(2, k // 4)
     raise NumericalError(f"eigenvalue copies kept appearing below the {k} smallest; the spectrum is too clustered")
 
 
@@ -298,9 +312,8 @@ def _rayleigh_ritz(M: Any, basis: Array, k: int) -> tuple[Array, Array]:
     return theta[:k], U @ S[:, :k]
 
 
-def _inverse_apply(M: Any, upper: float) -> Callable[[Array], Array]:
+def _inverse_apply(M: Any, shift: float) -> Callable[[Array], Array]:
     """x -> (M + shift I)^-1 x. The shift keeps the factor regular; null vectors are projected out around each solve."""
-    shift = 1e-9 * upper
     try:
         factor = scipy.sparse.linalg.splu(
             scipy.sparse.csc_matrix(M) + shift * scipy.sparse.identity(M.shape[0], format="csc"),
@@ -311,6 +324,41 @@ def _inverse_apply(M: Any, upper: float) -> Callable[[Array], Array]:
     except (RuntimeError, MemoryError) as error:
         raise NumericalError(f"the sparse factorisation failed: {error or 'out of memory'}") from error
     return lambda V: factor.solve(np.ascontiguousarray(V))
+
+
+def _lanczos_top(apply: Callable[[Array], Array], locked: Array, rng: np.random.Generator, tol: float) -> float:
+    """The eigenvalue largest in size of a symmetric operator off the columns `locked`, to a relative residual `tol`.
+
+    Plain Lanczos, neither restarted nor reorthogonalised: vectors go stale, but the extreme Ritz value does not
+    (Paige 1980), and for that one value it needs several times fewer products than ARPACK with its restarts.
+    """
+    v = rng.standard_normal(locked.shape[0])
+    v -= locked @ (locked.T @ v)
+    v /= np.linalg.norm(v)
+    last, beta, size = np.zeros_like(v), 0.0, 0.0
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for step in range(1, CHECK_STEPS + 1):
+        u = apply(v) - beta * last
+        alpha = float(v @ u)
+        u -= alpha * v
+        u -= locked @ (locked.T @ u)
+        last, beta = v, float(np.linalg.norm(u))
+        diagonal.append(alpha)
+        beside.append(beta)
+        size = max(size, abs(alpha), beta)
+        # past this the next vector would be rounding, no longer orthogonal to those before, and its Ritz values invalid
+        exhausted = beta <= math.sqrt(EPS) * size
+        if exhausted or step % max(20, step // 10) == 0:
+            ends = [
+                scipy.linalg.eigh_tridiagonal(diagonal, beside[:-1], select="i", select_range=(end, end))
+                for end in (0, step - 1)
+            ]
+            theta, S = max(ends, key=lambda pair: abs(float(pair[0][0])))
+            if exhausted or beta * abs(float(S[-1, 0])) <= tol * abs(float(theta[0])):
+                return float(theta[0])
+        v = u / beta
+    raise NumericalError(f"a search for missed eigenvalues did not settle in {CHECK_STEPS:,} Lanczos steps")
 
 
 def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, rng: np.random.Generator) -> Array:
@@ -326,7 +374,13 @@ def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, 
     try:
         # "LM", not "LA": where a shift estimated too small leaves M + shift an eigenvalue below zero, it is wanted too
         _, V = scipy.sparse.linalg.eigsh(
-            operator, k=k, which="LM", v0=start, tol=0.0, ncv=min(n - 1, max(4 * k, 48)), maxiter=RESTARTS
+            operator,
+            k=k,
+            which="LM",
+            v0=start,
+            tol=0.1 * SHARP_TOL,
+            ncv=min(n - 1, max(5 * k // 2, 48)),
+            maxiter=RESTARTS,
         )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise NumericalError(

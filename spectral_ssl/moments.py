@@ -8,6 +8,8 @@ fit in memory are one pass.
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +24,7 @@ __all__ = ["Moments"]
 
 ROWS = 8192  # rows per block: one block of products stays in cache and no N x D temporary is made
 OFFSET_MAX = 1e4  # |mean| / std past which X is centred in a copy first: d x - A x would lose that factor in digits
+CONSTANT_TOL = 4e-15  # std / |mean| of a constant feature: what centring leaves of it is a few roundings of its mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +85,7 @@ class Moments:
         """Moments of two shards with no positive pair across (Chan, Golub & LeVeque's pairwise update)."""
         if self.n_features != other.n_features:
             raise DataError(f"shards have {self.n_features} and {other.n_features} features")
-        mean, scatter = _merge(
-            self.n_samples, self.mean, self.scatter, other.n_samples, other.mean, other.scatter
-        )
+        mean, scatter = _merge(self.n_samples, self.mean, self.scatter, other.n_samples, other.mean, other.scatter)
         degree_mean, degree_scatter = _merge(
             self.total_weight,
             self.degree_mean,
@@ -114,16 +115,16 @@ class Moments:
             raise DataError(f"X holds {np.count_nonzero(~np.isfinite(X))} NaN or infinite values; remove those rows")
         N, D = X.shape
         s, deg = graph.total_weight, graph.degree
+        blocks = [slice(start, start + ROWS) for start in range(0, N, ROWS)]
         mean = X.mean(axis=0)
         offset = np.zeros(D)
-        spread = X.std(axis=0)
-        if np.any(np.abs(mean) > OFFSET_MAX * np.where(spread > 0, spread, np.inf)):
+        spread = np.sqrt(sum(((X[block] - mean) ** 2).sum(axis=0) for block in blocks) / N)
+        if np.any(np.abs(mean) > OFFSET_MAX * spread):  # constant features too: their degree mean rounds differently
             offset, X = mean, X - mean
             mean = X.mean(axis=0)
         degree_mean = deg @ X / s
         scatter, degree_scatter, laplacian = (np.zeros((D, D)) for _ in range(3))
-        for start in range(0, N, ROWS):
-            block = slice(start, min(start + ROWS, N))
+        for block in blocks:
             B = X[block] - mean
             scatter += B.T @ B
             B = X[block] - degree_mean
@@ -138,9 +139,9 @@ class Moments:
             s,
             mean + offset,
             degree_mean + offset,
-            scatter,
+            _without_constants(scatter, N, mean + offset),
             (laplacian + laplacian.T) / 2,
-            (degree_scatter + degree_scatter.T) / 2,
+            _without_constants((degree_scatter + degree_scatter.T) / 2, s, degree_mean + offset),
             graph.adjacency_norm2,
         )
 
@@ -157,17 +158,26 @@ class Moments:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an npz file; the path is taken as given."""
+        arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with Path(path).open("wb") as file:
-            np.savez(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
-        """Read what `save` wrote."""
+        """Read what `save` wrote. Raises DataError for any other file, and for one cut short."""
         try:
             with np.load(path, allow_pickle=False) as stored:
-                found = {f.name: stored[f.name] for f in fields(cls)}
-        except (OSError, ValueError, KeyError) as error:
+                found: dict[str, Any] = {f.name: stored[f.name] for f in fields(cls)}
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{os.fspath(path)!r} is not a moments file written by Moments.save: {error}") from error
+        D = found["mean"].size
+        for name, array in found.items():
+            shape = (D,) if "mean" in name else (D, D) if name in ("scatter", "laplacian", "degree_scatter") else ()
+            if array.shape != shape or array.dtype.kind not in "fi" or not np.all(np.isfinite(array)):
+                raise DataError(
+                    f"{os.fspath(path)!r} is not a moments file: {name} should be finite numbers of shape {shape}, got "
+                    f"{array.dtype} of shape {array.shape}"
+                )
         for name in ("total_weight", "adjacency_norm2"):
             found[name] = float(found[name])
         found["n_samples"] = int(found["n_samples"])
@@ -180,7 +190,14 @@ def _outer(v: Any) -> Any:
 
 def _merge(a: float, mean_a: Any, scatter_a: Any, b: float, mean_b: Any, scatter_b: Any) -> tuple[Any, Any]:
     delta = mean_b - mean_a
-    return mean_a + delta * (b / (a + b)), scatter_a + scatter_b + _outer(delta) * (a * b / (a + b))
+    mean = mean_a + delta * (b / (a + b))
+    return mean, _without_constants(scatter_a + scatter_b + _outer(delta) * (a * b / (a + b)), a + b, mean)
+
+
+def _without_constants(scatter: Any, weight: float, mean: Any) -> Any:
+    """Zero rows and columns for constant features, so that no whitening takes their rounding for a direction."""
+    varies = scatter.diagonal() > weight * (CONSTANT_TOL * mean) ** 2
+    return scatter * varies[:, None] * varies[None, :]
 
 
 def _group_laplacian(X: Any, g: Groups) -> Any:

@@ -62,7 +62,7 @@ def knn(
         raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
     if weight == "heat":
         width = float(np.median(distance)) if bandwidth is None else float(bandwidth)
-        if not width > 0:
+        if not (np.isfinite(width) and width > 0):
             raise DataError(f"the heat kernel needs a positive bandwidth, got {width} (duplicate rows give 0)")
         values = np.exp(-(distance**2) / (2 * width**2))
     elif bandwidth is not None:
@@ -75,19 +75,17 @@ def knn(
 
 
 def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph:
-    """Pairs closer than a radius, weight 1, the sample itself excluded.
+    """Pairs at most a radius apart, weight 1, the sample itself excluded.
 
     Args:
         data: the samples.
         radius: largest distance of a pair, > 0.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     data = as_dataset(data)
     if not (np.isfinite(radius) and radius > 0):
         raise DataError(f"radius must be a positive number, got {radius}")
-    search = NearestNeighbors(radius=radius, metric=metric).fit(data.X)
+    search = _search(data.X, metric, radius=radius)
     # count on a few rows before holding every pair in memory
     probe = data.X[np.linspace(0, data.n_samples - 1, min(50, data.n_samples)).astype(int)]
     expected = np.mean([len(r) for r in search.radius_neighbors(probe, return_distance=False)]) * data.n_samples
@@ -140,6 +138,11 @@ def labels(data: Dataset, *, weighting: Literal["class_size", "none"] = "class_s
         raise DataError(f"weighting={weighting!r} is not known; choose 'class_size' or 'none'")
     codes = data.class_codes
     sizes = np.bincount(codes[codes >= 0])
+    if sizes.size < 2:
+        raise DataError(
+            f"the labels relation needs at least two classes, but y of {data.name!r} holds {sizes.size}: it would pair "
+            "every sample with every other; use knn or views"
+        )
     weight = 1.0 / np.maximum(sizes, 1) if weighting == "class_size" else np.ones(sizes.size)
     return _warned(Graph.from_groups(codes, weight=weight, diagonal=diagonal))
 
@@ -154,8 +157,7 @@ def sequence(data: Dataset, *, window: int = 1, cyclic: bool = False) -> Graph:
     """
     data = as_dataset(data)
     N = data.n_samples
-    if not 1 <= window < N:
-        raise DataError(f"window must be from 1 to N - 1 = {N - 1}, got {window}")
+    _check_whole(window, "window", N - 1)
     if cyclic and 2 * window >= N:
         raise DataError(f"a cyclic window must be shorter than half the sequence ({N / 2:g}), got {window}")
     i = np.repeat(np.arange(N), window)
@@ -169,20 +171,30 @@ def pairs(data: Dataset, *, pairs: Any) -> Graph:
 
     Args:
         data: the samples the indices refer to.
-        pairs: a csv or npz file with columns i, j[, weight]; arrays (i, j) or (i, j, weight); or a networkx graph.
+        pairs: a csv or npz file with columns i, j[, weight]; a tuple of arrays (i, j) or (i, j, weight); an array or
+            list of rows [i, j] or [i, j, weight]; or a networkx graph.
     """
     data = as_dataset(data)
     if isinstance(pairs, str | os.PathLike):
-        i, j, w = read_pairs(pairs)
+        i, j, w = read_pairs(os.fspath(pairs))
     elif hasattr(pairs, "is_directed"):
         graph = Graph.from_networkx(pairs)
         if graph.n_samples != data.n_samples:
             raise DataError(f"the networkx graph has {graph.n_samples} nodes, the data {data.n_samples} rows")
         return _warned(graph)
-    elif isinstance(pairs, tuple | list) and len(pairs) in (2, 3):
+    elif isinstance(pairs, tuple) and len(pairs) in (2, 3):
         i, j, w = pairs[0], pairs[1], pairs[2] if len(pairs) == 3 else None
     else:
-        raise DataError(f"pairs must be a file, (i, j[, weight]) or a networkx graph, got {type(pairs).__name__}")
+        try:
+            rows = np.asarray(pairs, dtype=np.float64)
+        except (TypeError, ValueError):
+            rows = np.zeros(0)
+        if rows.ndim != 2 or rows.shape[1] not in (2, 3):
+            raise DataError(
+                "pairs must be a file, a tuple of arrays (i, j[, weight]), rows [i, j] or [i, j, weight], or a "
+                f"networkx graph, got {type(pairs).__name__}" + (f" of shape {rows.shape}" if rows.size else "")
+            )
+        i, j, w = rows[:, 0], rows[:, 1], rows[:, 2] if rows.shape[1] == 3 else None
     return _warned(Graph.from_pairs(i, j, data.n_samples, w))
 
 
@@ -194,11 +206,13 @@ def coupled(data: Dataset) -> Graph:
     """
     data = as_dataset(data)
     if data.source is None or data.modality is None:
-        raise DataError(f"the coupled relation needs two modalities, {data.name!r} has one; build it by ss.couple(Xa, Xb)")
-    kinds = np.unique(data.modality)
-    order = [np.flatnonzero(data.modality == k) for k in kinds]
+        raise DataError(
+            f"the coupled relation needs two modalities, {data.name!r} has one; build it by ss.couple(Xa, Xb)"
+        )
+    order = [np.flatnonzero(data.modality == k) for k in np.unique(data.modality)]
     order = [rows[np.argsort(data.source[rows], kind="stable")] for rows in order]
-    if len(order) != 2 or not np.array_equal(*(data.source[rows] for rows in order)):
+    ids = [data.source[rows] for rows in order]
+    if len(ids) != 2 or not np.array_equal(ids[0], ids[1]) or np.unique(ids[0]).size < ids[0].size:
         raise DataError(f"every source needs exactly one row in each of two modalities; {data.name!r} is not paired so")
     return Graph.from_pairs(order[0], order[1], data.n_samples)
 
@@ -214,7 +228,7 @@ def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metri
     """
     data = as_dataset(data)
     Z = data.X if embedding is None else embedding
-    Z = read_array(Z) if isinstance(Z, str | os.PathLike) else Z
+    Z = read_array(os.fspath(Z)) if isinstance(Z, str | os.PathLike) else Z
     Z = as_dataset(Z, name="embedding").X
     if Z.shape[0] != data.n_samples:
         raise DataError(f"the embedding has {Z.shape[0]} rows, the data {data.n_samples}")
@@ -231,8 +245,8 @@ def corrupt(
 ) -> Graph:
     """A misaligned copy of a relation: a share `rate` of its pairs is led astray.
 
-    Edges keep their weight and one endpoint; the other is drawn anew. Groups keep their sizes; a share `rate` of their
-    members exchange places. The result has the storage of the input.
+    Edges keep their weight and one endpoint, either with equal chance; the other is drawn anew. Groups keep their
+    sizes; a share `rate` of their members exchange places. The result has the storage of the input.
 
     Args:
         graph: the relation.
@@ -243,6 +257,8 @@ def corrupt(
     """
     if not 0 <= rate <= 1:
         raise DataError(f"rate must be between 0 and 1, got {rate}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed must be a whole number >= 0, got {seed!r}")
     if how not in ("rewire", "wrong_class"):
         raise DataError(f"how={how!r} is not known; choose 'rewire' or 'wrong_class'")
     classes = None
@@ -259,8 +275,8 @@ def corrupt(
     if graph.edges is not None:
         i, j, w = _upper(graph.edges)
         hit = rng.random(i.size) < rate
-        j = j.copy()
-        j[hit] = _draw_endpoint(i[hit], graph.n_samples, classes, rng)
+        kept = np.where(rng.random(i.size) < 0.5, i, j)[hit]
+        i[hit], j[hit] = kept, _draw_endpoint(kept, graph.n_samples, classes, rng)
         edges = Graph.from_pairs(i, j, graph.n_samples, w).edges
     groups = tuple(Groups(_shuffle_members(g.codes, rate, classes, rng), g.weight, g.diagonal) for g in graph.groups)
     return Graph(graph.n_samples, edges, groups)
@@ -270,6 +286,8 @@ def mix(a: Graph, b: Graph, t: float) -> Graph:
     """(1 - t) A + t B over the same samples, 0 <= t <= 1."""
     if not 0 <= t <= 1:
         raise DataError(f"t must be between 0 and 1, got {t}")
+    if a.n_samples != b.n_samples:
+        raise DataError(f"relations over {a.n_samples} and {b.n_samples} samples cannot be mixed")
     if t in (0, 1):
         return b if t else a
     return a.scaled(1 - t).plus(b.scaled(t))
@@ -278,17 +296,24 @@ def mix(a: Graph, b: Graph, t: float) -> Graph:
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
-def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any, Any]:
+def _check_whole(value: Any, name: str, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= high:
+        raise DataError(f"{name} must be a whole number from 1 to N - 1 = {high}, got {value!r}")
+
+
+def _search(X: np.ndarray[Any, Any], metric: str, **options: Any) -> Any:
     from sklearn.neighbors import NearestNeighbors
 
-    N = X.shape[0]
-    if not 1 <= k < N:
-        raise DataError(f"n_neighbors must be from 1 to N - 1 = {N - 1}, got {k}")
     try:
-        search = NearestNeighbors(n_neighbors=k + 1, metric=metric).fit(X)
+        return NearestNeighbors(metric=metric, **options).fit(X)
     except ValueError as error:
         raise DataError(f"metric={metric!r} was refused: {str(error).splitlines()[0]}") from error
-    distance, index = search.kneighbors(X)
+
+
+def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any, Any]:
+    N = X.shape[0]
+    _check_whole(k, "n_neighbors", N - 1)
+    distance, index = _search(X, metric, n_neighbors=k + 1).kneighbors(X)
     # the sample itself is found by its number, not by its place: among duplicates it need not come first
     own = index == np.arange(N)[:, None]
     own[~own.any(axis=1), -1] = True

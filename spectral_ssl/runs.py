@@ -46,6 +46,7 @@ __all__ = [
     "RunDirectory",
     "list_runs",
     "load_arrays",
+    "machine",
     "open_run",
     "runs_compare",
     "runs_list",
@@ -379,8 +380,23 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
+def machine() -> dict[str, Any]:
+    """Versions and platform, for records of measurements."""
+    return {"versions": _versions(), "platform": _platform()}
+
+
+def _cpu() -> str:
+    """The processor's name where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def _platform() -> dict[str, Any]:
     return {
+        "cpu": _cpu(),
         "system": platform.platform(),
         "machine": platform.machine(),
         "implementation": platform.python_implementation(),

@@ -27,7 +27,7 @@ from spectral_ssl.moments import Moments
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Spectra
 
-__all__ = ["Step", "TrainResult", "train"]
+__all__ = ["Step", "TrainResult", "check_size", "find_device", "train"]
 
 CHUNK = 10  # L-BFGS iterations between looks at the gradient
 HISTORY = 30  # curvature pairs: more than torch's example value of 10, because the tail converges at the gap's pace
@@ -51,7 +51,7 @@ class TrainResult:
     """A trained embedding and how training went.
 
     embedding: Z (N, K), with W (D, K) and mean in the linear model. loss: in float64, full graph, of this embedding.
-    losses (steps,): at every evaluation. gradient_norm: largest gradient entry at the end, of the loss divided by its
+    losses (steps,): at every evaluation, and at last `loss`. gradient_norm: largest gradient entry at the end, of the loss divided by its
     size at the start, in the whitened parameters. converged: gradient_norm <= tol, or no decrease
     of the loss left above its rounding; message: why training stopped, in
     words. method: with every hyper-parameter resolved.
@@ -97,7 +97,7 @@ def train(
     Raises DataError for options out of range, NumericalError where loss or gradient turns NaN or infinite.
     """
     started = time.perf_counter()
-    problem = _Problem(method, as_spectra(graph, X), n_components, _device(device), precondition)
+    problem = _Problem(method, as_spectra(graph, X), n_components, find_device(device), precondition)
     if optimizer not in ("lbfgs", "gd"):
         raise DataError(f"optimizer={optimizer!r} is not known; choose 'lbfgs' or 'gd'")
     if (optimizer == "gd") != (learning_rate is not None):
@@ -119,7 +119,7 @@ def train(
         embedding=embedding,
         loss=float(sum(loss_terms.values())),
         loss_terms=loss_terms,
-        losses=np.asarray(search.losses) + problem.constant,
+        losses=np.append(np.asarray(search.losses) + problem.constant, sum(loss_terms.values())),
         gradient_norm=search.best_gradient,
         converged=search.converged,
         message=message,
@@ -130,7 +130,8 @@ def train(
     )
 
 
-def _device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of a name; None takes CUDA where there is one. Raises DataError where it cannot be used."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -154,7 +155,7 @@ class _Problem:
             )
         self.graph, self.X, self.device = spectra.graph, spectra.X, device
         self.moments, self.K = spectra.moments, n_components
-        _check_size(self.K, self.graph, self.X)
+        check_size(self.K, self.graph, self.X)
         needs_spectrum = method.hyper.get("invariance", 0.0) is None
         self.method = method.resolve(spectra.of(method.pencil, self.K), self.K) if needs_spectrum else method
         self.T = self._coordinates(precondition)  # (D, r), or (N, 1) row factors in the free model
@@ -250,6 +251,8 @@ class _Problem:
         if self.method.centred is not None:
             Z = Z - np.asarray(getattr(m, self.method.centred))
             mean = None if self.moments is None else np.asarray(getattr(self.moments, self.method.centred))
+        if self.X is None and self.method.whitens.startswith("degree"):
+            Z[self.graph.degree == 0] = 0.0  # not seen by the loss, and moved off zero by the centring
         Z = Z * scale
         W = None if W is None else W * scale
         terms = {k: float(v) for k, v in self.method.loss_terms(torch.as_tensor(Z), self.graph).items()}
@@ -269,7 +272,8 @@ def _to_tensors(m: Moments, convert: Callable[[Any], Any]) -> Moments:
     )
 
 
-def _check_size(K: int, graph: Graph, X: Any) -> None:
+def check_size(K: int, graph: Graph, X: Any) -> None:
+    """Raise DataError unless 1 <= K <= N - 1 (free) or D (linear)."""
     if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {K!r}")
     limit, what = (graph.n_samples - 1, "N - 1") if X is None else (X.shape[1], "the number of features")

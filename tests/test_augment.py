@@ -91,6 +91,7 @@ BAD_PARAMETERS = [
     (ssd.Noise, {"scale": -0.1}, "Noise: scale must be a number at least 0, got -0.1"),
     (ssd.Noise, {"scale": float("nan")}, "got nan"),
     (ssd.Noise, {"scale": "big"}, "got 'big'"),
+    (ssd.Noise, {"scale": True}, "got True"),
     (ssd.Noise, {"relative": 1}, "Noise: relative must be True or False, got 1"),
     (ssd.Dropout, {"rate": 1.0}, "Dropout: rate must be a number at least 0 and below 1, got 1.0"),
     (ssd.Scaling, {"scale": -1}, "Scaling: scale"),
@@ -345,10 +346,21 @@ def test_any_callable_may_be_a_transform() -> None:
     assert "negate" in data.meta["transforms"][0]
 
 
-def test_a_transform_that_returns_its_input_cannot_harm_the_original() -> None:
+def test_a_transform_that_works_in_place_cannot_harm_the_original() -> None:
+    def doubled_in_place(X, rng, image_shape):
+        X *= 2
+        return X
+
     data = Dataset("mine", vectors(3))
-    views = augment(data, 2, lambda X, rng, image_shape: X, keep_original=True)
-    np.testing.assert_array_equal(views.X, np.repeat(data.X, 2, axis=0))
+    views = augment(data, 2, doubled_in_place, keep_original=True)
+    np.testing.assert_array_equal(data.X, vectors(3))
+    np.testing.assert_array_equal(views.X[::2], vectors(3))
+    np.testing.assert_array_equal(views.X[1::2], 2 * vectors(3))
+
+
+def test_a_transform_may_return_rows_that_cannot_be_written() -> None:
+    views = augment(vectors(3), 2, lambda X, rng, s: np.broadcast_to(X.mean(), X.shape), keep_original=True)
+    np.testing.assert_array_equal(views.X[::2], vectors(3))
 
 
 def test_feature_names_travel_and_answers_of_the_original_do_not() -> None:

@@ -727,6 +727,8 @@ TABLES = {
     "one column": ("a.csv", "a\n1\n3\n", [[1], [3]], None),
     "signs": ("a.csv", "-1,+2\n1e-3,.5\n", [[-1, 2], [0.001, 0.5]], None),
     "labels by name": ("a.csv", "a,Label,b\n1,cat,2\n3,dog,4\n", [[1, 2], [3, 4]], ["cat", "dog"]),
+    "numeric names and one in words": ("a.csv", "0,b\n1,2\n3,4\n", [[1, 2], [3, 4]], None),
+    "text labels under numeric names": ("a.csv", "0,1,y\n1,2,cat\n3,4,dog\n", [[1, 2], [3, 4]], ["cat", "dog"]),
     "labels under numeric names": ("a.csv", "0,1,target\n1,2,7\n3,4,8\n", [[1, 2], [3, 4]], [7, 8]),
     "missing labels": ("a.csv", "a,y\n1,cat\n2,\n3,dog\n", [[1], [2], [3]], ["cat", "", "dog"]),
     "missing class numbers": ("a.csv", "a,y\n1,5\n2,\n3,nan\n", [[1], [2], [3]], [5, -1, -1]),
@@ -758,7 +760,7 @@ def test_taken_columns_are_said_in_meta(tmp_path) -> None:
 
 
 def test_label_column_by_name_and_by_position(tmp_path) -> None:
-    named = write(tmp_path, "a.csv", "species,y,b\ncat,1,2\ndog,3,4\n")
+    named = write(tmp_path, "a.csv", "y,species,b\n1,cat,2\n3,dog,4\n")
     data = ssd.read_dataset(named, label_column="species")
     assert data.y.tolist() == ["cat", "dog"]
     assert data.X.tolist() == [[1, 2], [3, 4]]
@@ -856,7 +858,7 @@ def test_three_axes_are_images(tmp_path) -> None:
 def test_npz_keys(tmp_path) -> None:
     file = tmp_path / "a.npz"
     X, Z = np.arange(8.0).reshape(4, 2), np.ones((4, 3))
-    np.savez(file, X=X, Z=Z, labels=list("abba"), source=[4, 4, 2, 2])
+    np.savez(file, Z=Z, X=X, labels=list("abba"), source=[4, 4, 2, 2])
     data = ssd.read_dataset(file)
     np.testing.assert_array_equal(data.X, X)
     assert data.y.tolist() == list("abba")
@@ -993,6 +995,8 @@ LABEL_FILES = {
     "text": ("y.txt", "cat\ndog\n", ["cat", "dog"]),
     "text with known header": ("y.csv", "label\ncat\ndog\n", ["cat", "dog"]),
     "text with blanks": ("y.txt", "New York\nRome\n", ["New York", "Rome"]),
+    "text with commas": ("y.tsv", "Rome, GA\nYork, PA\n", ["Rome, GA", "York, PA"]),
+    "byte order mark": ("y.csv", "\ufefflabel\ncat\ndog\n", ["cat", "dog"]),
     "floats": ("y.csv", "0.5\n1\n", [0.5, 1.0]),
     "a blank line is a missing label": ("y.txt", "cat\n\ndog\n\n", ["cat", "", "dog"]),
     "a blank line among ints": ("y.txt", "1\n\n2\n", [1, -1, 2]),
@@ -1044,6 +1048,7 @@ PAIRS = {
     "weights": ("p.csv", "0,1,0.5\n2,3,2\n", [0, 2], [1, 3], [0.5, 2]),
     "weights by name": ("p.csv", "from,to,Weight\n0,1,0.5\n2,3,2\n", [0, 2], [1, 3], [0.5, 2]),
     "another order": ("p.csv", "weight,j,i\n0.5,1,0\n2,3,2\n", [0, 2], [1, 3], [0.5, 2]),
+    "another order, whole weights": ("p.csv", "weight,j,i\n5,1,0\n7,3,2\n", [0, 2], [1, 3], [5, 7]),
     "one pair": ("p.csv", "4,5\n", [4], [5], None),
     "one weighted pair": ("p.csv", "4,5,0\n", [4], [5], [0]),
     "blanks and comments": ("p.txt", "# an edge list\n0 1\n2 3\n", [0, 2], [1, 3], None),

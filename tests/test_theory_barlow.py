@@ -64,7 +64,7 @@ def search(A: np.ndarray, K: int, **options: int) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.parametrize("redundancy", [0.0051, 1.0, 3.0])
-def test_i5_barlow_twins_is_the_cross_correlation_of_the_list_of_pairs_in_both_orders(redundancy: float) -> None:
+def test_I5_barlow_twins_is_the_cross_correlation_of_the_list_of_pairs_in_both_orders(redundancy: float) -> None:
     rng = np.random.default_rng(0)
     i, j = np.array([0, 0, 1, 2, 3, 4, 5, 5]), np.array([1, 2, 3, 4, 4, 5, 6, 5])  # the last pair is a self-pair
     w = np.array([1, 2, 1, 3, 1, 2, 1, 2])
@@ -80,7 +80,7 @@ def test_i5_barlow_twins_is_the_cross_correlation_of_the_list_of_pairs_in_both_o
 
 
 @pytest.mark.parametrize("redundancy", [0.1, 1.0])
-def test_i8_matrix_form_equals_a_loop_over_weighted_pairs(redundancy: float) -> None:
+def test_I8_matrix_form_equals_a_loop_over_weighted_pairs(redundancy: float) -> None:
     A = irregular(9)
     Z = np.random.default_rng(1).standard_normal((9, 3)) + 2.0
     rows = [(i, j, A[i, j]) for i in range(9) for j in range(9) if A[i, j] > 0]
@@ -110,7 +110,7 @@ def test_i8_matrix_form_equals_a_loop_over_weighted_pairs(redundancy: float) -> 
 
 
 @pytest.mark.parametrize("K", [1, 2, 3, 5])
-def test_b1_unit_columns_minimum_where_every_direction_is_active(K: int) -> None:
+def test_B1_unit_columns_minimum_where_every_direction_is_active(K: int) -> None:
     A = smooth(width=0.8)
     rho, v = centred_pencil(A)
     inverse = 1 / rho[:K]
@@ -141,7 +141,7 @@ def water_filling(rho: np.ndarray, K: int) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("K", [4, 6, 8])
-def test_b12_active_set_where_unit_columns_are_scarce(K: int) -> None:
+def test_B12_active_set_where_unit_columns_are_scarce(K: int) -> None:
     A = smooth()
     rho, v = centred_pencil(A)
     minimum, m = water_filling(rho, K)
@@ -159,7 +159,7 @@ def test_b12_active_set_where_unit_columns_are_scarce(K: int) -> None:
 
 
 @pytest.mark.parametrize(("K", "m"), [(4, 2), (8, 3), (12, 4)])
-def test_b12_active_set_on_digits_neighbours_in_the_linear_model(K: int, m: int) -> None:
+def test_B12_active_set_on_digits_neighbours_in_the_linear_model(K: int, m: int) -> None:
     # 80 of 100 neighbours: a relation so dense that rho falls off at once (with 10 of them every direction is active)
     X = load_digits().data[:100] / 16.0
     graph = ss.relations.knn(ss.Dataset(name="digits", X=X), n_neighbors=80)
@@ -190,7 +190,7 @@ PLENTY = {
 
 
 @pytest.mark.parametrize("relation", PLENTY)
-def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(relation: str) -> None:
+def test_B12_correction_surplus_norm_goes_to_directions_that_are_not_positive(relation: str) -> None:
     A, K = PLENTY[relation]
     rho, _ = centred_pencil(A)
     positive = rho[rho > 1e-10]
@@ -205,6 +205,8 @@ def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(re
     assert naive.value(naive.barlow_twins, best.embedding.Z, A) == pytest.approx(K - m, abs=1e-9)
     deg = A.sum(axis=1)
     assert deg @ best.embedding.Z**2 / deg.sum() == pytest.approx(np.ones(K), rel=1e-9)
+    assert best.unique_up_to == "none"
+    assert "not unique" in best.note
     # and nothing is below it, because C has at most m positive eigenvalues
     found, Z = search(A, K, starts=6)
     assert found == pytest.approx(K - m, abs=1e-6)  # the optimum is not isolated: descent to it is slow at the end
@@ -213,10 +215,11 @@ def test_b12_correction_surplus_norm_goes_to_directions_that_are_not_positive(re
     assert (np.linalg.eigvalsh(C) > 1e-2).sum() == m
 
 
-def test_b12_correction_where_no_direction_is_left_to_hold_surplus_norm() -> None:
+@pytest.mark.parametrize(("loops", "columns"), [(3.0, 4), (10.0, 3)])
+def test_B12_correction_where_no_direction_is_left_to_hold_surplus_norm(loops: float, columns: int) -> None:
     # X of rank three, every rho positive, five columns asked for. Over five unit columns the formula with all c > 1 is
     # the minimum; a zero column costs 1 and can be cheaper: the best has as many unit columns as fit easily.
-    A = smooth(width=0.35) + np.eye(12)
+    A = smooth(width=0.35) + loops * np.eye(12)
     X = np.random.default_rng(1).standard_normal((12, 3)) @ np.random.default_rng(2).standard_normal((3, 6))
     deg, K = A.sum(axis=1), 5
     Y = X - deg @ X / deg.sum()
@@ -234,13 +237,14 @@ def test_b12_correction_where_no_direction_is_left_to_hold_surplus_norm() -> Non
         best = ss.optimum(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K, X=X)
     assert best.loss == pytest.approx(min(value + K - j for j, value in unit.items()), rel=ROUNDING)
     used = np.linalg.norm(best.embedding.Z, axis=0) > 0
+    assert used.sum() == columns
     assert naive.value(naive.barlow_twins, best.embedding.Z[:, used], A) + K - used.sum() == pytest.approx(best.loss)
     # descent cannot empty a column whose size its loss does not see: it ends at the formula for five
     run = ss.train(ss.BarlowTwins(), ss.Graph.from_adjacency(A), K, X=X)
     assert run.loss == pytest.approx(unit[K], rel=SEARCH_TOL)
 
 
-def test_b12_correction_does_not_touch_the_scarce_regime() -> None:
+def test_B12_correction_does_not_touch_the_scarce_regime() -> None:
     # three positive rho, K = 4, but 1/rho sums above 4: the formula of the active set stands
     A = scipy.linalg.block_diag(*(np.ones((3, 3)) - np.eye(3) for _ in range(4))) + 0.8
     rho, _ = centred_pencil(A)
@@ -255,7 +259,7 @@ def test_b12_correction_does_not_touch_the_scarce_regime() -> None:
     assert found == pytest.approx(minimum, rel=SEARCH_TOL)
 
 
-def test_b2_refuted_canonical_variates_do_not_minimise_barlow_twins() -> None:
+def test_B2_refuted_canonical_variates_do_not_minimise_barlow_twins() -> None:
     A, K = smooth(width=0.8), 3
     rho, v = centred_pencil(A)
     variates = v[:, :K]
@@ -273,7 +277,7 @@ def test_b2_refuted_canonical_variates_do_not_minimise_barlow_twins() -> None:
 # --- canonical correlation ------------------------------------------------------------------------------------------
 
 
-def test_b13_on_coupled_modalities_the_pencil_is_canonical_correlation_analysis() -> None:
+def test_B13_on_coupled_modalities_the_pencil_is_canonical_correlation_analysis() -> None:
     data = ss.load_dataset("latent_two_view", n_samples=3000, correlations=(0.9, 0.7, 0.4), n_features=(5, 4), seed=0)
     n, K = 3000, 3
     spectra = ss.Spectra(ss.relations.coupled(data), X=data.X)
@@ -296,7 +300,7 @@ def test_b13_on_coupled_modalities_the_pencil_is_canonical_correlation_analysis(
     assert angle(best.embedding.Z, spectrum.vectors[:, :2]) < 1e-8
 
 
-def test_b14_canonical_correlation_ranks_by_size_and_tied_weights_see_the_sign() -> None:
+def test_B14_canonical_correlation_ranks_by_size_and_tied_weights_see_the_sign() -> None:
     n = 400
     rng = np.random.default_rng(1)
     shared = rng.standard_normal((n, 3))
@@ -314,7 +318,7 @@ def test_b14_canonical_correlation_ranks_by_size_and_tied_weights_see_the_sign()
     assert np.abs(np.sort(rho)[::-1] - correlations).max() > 0.5  # the order of CCA is another
 
 
-def test_b15_on_the_label_relation_the_span_is_that_of_discriminant_analysis() -> None:
+def test_B15_on_the_label_relation_the_span_is_that_of_discriminant_analysis() -> None:
     rng = np.random.default_rng(2)
     y = np.repeat([0, 1, 2], [15, 30, 45])
     X = rng.standard_normal((90, 5)) + 3 * rng.standard_normal((3, 5))[y]
@@ -344,7 +348,7 @@ def unnormalised(gamma: tuple[float, ...], *, N: int = 14, seed: int = 0) -> tup
 UNNORMALISED = ss.BarlowTwins(normalized=False)
 
 
-def test_b6_unnormalised_loss_is_zero_on_a_continuum_of_weights() -> None:
+def test_B6_unnormalised_loss_is_zero_on_a_continuum_of_weights() -> None:
     graph, X, E = unnormalised((2.0, 1.0, 0.5, 0.2))
     A = graph.to_csr().toarray()
     root = E @ np.diag(np.array([2.0, 1.0, 0.5, 0.2]) ** -0.5) @ E.T
@@ -362,7 +366,7 @@ def test_b6_unnormalised_loss_is_zero_on_a_continuum_of_weights() -> None:
     assert angle(run.embedding.Z, best.embedding.Z) > 0.1  # another zero
 
 
-def test_b7_minimum_norm_weights() -> None:
+def test_B7_minimum_norm_weights() -> None:
     gamma, K = (2.0, 1.0, 0.5, 0.2), 2
     graph, X, E = unnormalised(gamma)
     A = graph.to_csr().toarray()
@@ -392,7 +396,7 @@ def test_b7_minimum_norm_weights() -> None:
 
 
 @pytest.mark.parametrize("K", [1, 2, 3, 4])
-def test_b8_minimum_counts_the_missing_positive_eigenvalues(K: int) -> None:
+def test_B8_minimum_counts_the_missing_positive_eigenvalues(K: int) -> None:
     A = np.block([[np.zeros((5, 5)), np.ones((5, 4))], [np.ones((4, 5)), np.zeros((4, 4))]])
     A = scipy.linalg.block_diag(A, 1 - np.eye(3))  # one positive eigenvalue in each block
     graph, A_ = ss.Graph.from_adjacency(A), torch.as_tensor(A)
@@ -423,7 +427,7 @@ def descend(W: np.ndarray, Gamma: np.ndarray, rate: float, steps: int) -> np.nda
     return W
 
 
-def test_b9_gradient_flow_follows_the_sigmoid() -> None:
+def test_B9_gradient_flow_follows_the_sigmoid() -> None:
     # a start aligned with the eigenvectors: every direction follows its own sigmoid, one after the other
     gamma, s0 = np.array([2.0, 1.0, 0.4]), np.array([0.05, 0.02, 0.01])
     E = np.linalg.qr(np.random.default_rng(5).standard_normal((4, 4)))[0]
@@ -444,7 +448,7 @@ def test_b9_gradient_flow_follows_the_sigmoid() -> None:
         assert sigmoid(step_times[k], s0[k], gamma[k]) ** 2 * gamma[k] == pytest.approx(0.5, abs=s0[k] ** 2 * gamma[k])
 
 
-def test_b9_train_by_gradient_descent_is_this_flow() -> None:
+def test_B9_train_by_gradient_descent_is_this_flow() -> None:
     # equal eigenvalues g align every start: the singular values of W each follow the sigmoid from their own beginning
     g, D, K, scale, seed = 0.7, 3, 2, 0.05, 4
     graph, X, _ = unnormalised((g, g, g))
@@ -475,7 +479,7 @@ def test_b9_train_by_gradient_descent_is_this_flow() -> None:
         assert errors[1] < 0.6 * errors[0]
 
 
-def test_b9_train_agrees_with_a_plain_loop_where_the_start_is_not_aligned() -> None:
+def test_B9_train_agrees_with_a_plain_loop_where_the_start_is_not_aligned() -> None:
     graph, X, _ = unnormalised((2.0, 1.0, 0.5, 0.2))
     A = graph.to_csr().toarray()
     options = {"optimizer": "gd", "precondition": False, "learning_rate": 0.01, "max_iter": 201, "tol": 1e-300}
@@ -486,7 +490,7 @@ def test_b9_train_agrees_with_a_plain_loop_where_the_start_is_not_aligned() -> N
     assert run.losses[0] == pytest.approx(naive.value(naive.cross_moment, X @ W0, A), rel=1e-10)
 
 
-def test_b10_a_small_start_selects_the_top_directions() -> None:
+def test_B10_a_small_start_selects_the_top_directions() -> None:
     K, gamma = 2, (1.0, 0.8, 0.3, 0.1)
     graph, X, E = unnormalised(gamma)
     sines = []

@@ -43,7 +43,7 @@ def probe_error(Z: np.ndarray, Y: np.ndarray) -> float:
 # --- D1 -------------------------------------------------------------------------------------------------------------
 
 
-def test_d1_probe_error_is_the_label_energy_outside_the_kept_directions() -> None:
+def test_D1_probe_error_is_the_label_energy_outside_the_kept_directions() -> None:
     A, K = knn_like(), 7
     graph = ss.Graph.from_adjacency(A)
     values, U = np.linalg.eigh(np.diag(A.sum(axis=1)) - A)
@@ -68,7 +68,7 @@ def test_d1_probe_error_is_the_label_energy_outside_the_kept_directions() -> Non
     assert errors[3.0][1] > errors[1.7][1] > errors[0.98][1]
 
 
-def test_d1_probe_predictions_do_not_depend_on_gamma_while_the_rank_is_full() -> None:
+def test_D1_probe_predictions_do_not_depend_on_gamma_while_the_rank_is_full() -> None:
     A, K = knn_like(seed=2), 5
     graph = ss.Graph.from_adjacency(A)
     y = np.random.default_rng(3).standard_normal(N)
@@ -80,7 +80,7 @@ def test_d1_probe_predictions_do_not_depend_on_gamma_while_the_rank_is_full() ->
     assert np.abs(predictions[0] - predictions[1]).max() < ROUNDING
 
 
-def test_d1_probe_error_is_zero_exactly_where_the_labels_lie_in_the_kept_span() -> None:
+def test_D1_probe_error_is_zero_exactly_where_the_labels_lie_in_the_kept_span() -> None:
     A = knn_like(seed=4)
     graph = ss.Graph.from_adjacency(A)
     U = np.linalg.eigh(np.diag(A.sum(axis=1)) - A)[1][:, 1:]
@@ -94,7 +94,7 @@ def test_d1_probe_error_is_zero_exactly_where_the_labels_lie_in_the_kept_span() 
 
 
 @pytest.mark.parametrize("K", [3, 5])
-def test_d2_linear_frobenius_simclr_on_the_labels_is_least_squares_up_to_rotation(K: int) -> None:
+def test_D2_linear_frobenius_simclr_on_the_labels_is_least_squares_up_to_rotation(K: int) -> None:
     data, Y = labelled((5, 8, 11))
     graph = ss.relations.labels(data, weighting="none")  # A = YY', for every class balance
     assert graph.to_csr().toarray() == pytest.approx(Y @ Y.T)
@@ -109,7 +109,7 @@ def test_d2_linear_frobenius_simclr_on_the_labels_is_least_squares_up_to_rotatio
 
 
 @pytest.mark.parametrize("sizes", [(8, 8, 8), (3, 8, 13)])
-def test_d3_linear_vicreg_of_c_minus_1_components_then_a_probe_is_full_least_squares(sizes: tuple[int, ...]) -> None:
+def test_D3_linear_vicreg_of_c_minus_1_components_then_a_probe_is_full_least_squares(sizes: tuple[int, ...]) -> None:
     data, Y = labelled(sizes)
     graph = ss.relations.labels(data)  # A = Y diag(1/n_c) Y'
     best = ss.optimum(ss.VICReg(), graph, 2, X=data.X)
@@ -122,7 +122,7 @@ def test_d3_linear_vicreg_of_c_minus_1_components_then_a_probe_is_full_least_squ
     assert np.abs(full - LinearRegression().fit(other, Y).predict(other)).max() > 1e-2
 
 
-def test_d3_needs_classes_weighted_by_size_or_balanced() -> None:
+def test_D3_needs_classes_weighted_by_size_or_balanced() -> None:
     # with plain 0/1 labels class c enters X'LX with weight n_c: the statement holds for balanced classes only
     for sizes, holds in (((8, 8, 8), True), ((3, 8, 13), False)):
         data, Y = labelled(sizes)
@@ -137,7 +137,7 @@ def test_d3_needs_classes_weighted_by_size_or_balanced() -> None:
 
 
 @pytest.mark.parametrize("weighting", ["class_size", "none"])
-def test_d4_rank_on_a_label_relation_is_fixed_for_simclr_and_set_by_gamma_for_vicreg(weighting: str) -> None:
+def test_D4_rank_on_a_label_relation_is_fixed_for_simclr_and_set_by_gamma_for_vicreg(weighting: str) -> None:
     data, Y = labelled((5, 8, 11))
     graph = ss.relations.labels(data, weighting=weighting)
     A, K = graph.to_csr().toarray(), 10
@@ -169,7 +169,7 @@ def test_d4_rank_on_a_label_relation_is_fixed_for_simclr_and_set_by_gamma_for_vi
     ],
     ids=str,
 )
-def test_d8_on_the_label_relation_every_free_optimum_spans_the_labels(method: ss.Method, K: int) -> None:
+def test_D8_on_the_label_relation_every_free_optimum_spans_the_labels(method: ss.Method, K: int) -> None:
     data, Y = labelled((5, 8, 11))
     best = ss.optimum(method, ss.relations.labels(data), K)
     assert probe_error(best.embedding.Z, Y) < 1e-18

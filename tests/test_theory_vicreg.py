@@ -530,6 +530,23 @@ def test_M_the_schur_complement_is_blind_to_units(unit):
     close(found.values, mu, ROUNDING)
 
 
+def test_M_the_schur_complement_changes_nothing_where_null_B_lies_in_null_A():
+    """As for every pencil of a graph: there what is left of A on null(B) is rounding, and must not be inverted."""
+    A = irregular(20, 20, density=0.3)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((20, 3))
+        X = np.column_stack([X, X @ rng.standard_normal((3, 2)), np.full(20, 3.0)]) * np.exp(rng.uniform(-3, 3, 6))
+        moments = ss.Moments.from_arrays(X, graph_of(A))
+        pencil = moments.laplacian, moments.scatter
+        plain = linalg.generalized_eigh(*pencil, largest=False)
+        schur = linalg.generalized_eigh(*pencil, largest=False, eliminate_null=True)
+        assert plain.rank == schur.rank == 3
+        close(schur.values, plain.values, ROUNDING)
+        close(schur.vectors.T @ pencil[1] @ schur.vectors, np.eye(3), ROUNDING)
+        assert sine(centring(20) @ X @ schur.vectors, centring(20) @ X[:, :3]) < ROUNDING
+
+
 # --- section 3.1 and 3.2: all Z -------------------------------------------------------------------------------------
 
 
@@ -578,6 +595,17 @@ def test_V1_loss_and_its_terms_are_the_formula(A):
     attained = best.method.loss_terms(best.embedding.Z, graph_of(A))
     for name, term in best.loss_terms.items():
         close(attained[name].item(), term, EXACT)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_V1_loss_on_group_storage_is_the_formula(diagonal):
+    codes = np.array([0, 0, 1, 1, 1, -1, 2, 2, 2, 0])
+    graph = ss.Graph.from_groups(codes, weight=[0.5, 1.0, 2.0], diagonal=diagonal).plus(graph_of(irregular(10, 6)))
+    A = irregular(10, 6) + cliques(codes, np.array([0.5, 1.0, 2.0]), diagonal=diagonal)
+    Z = np.random.default_rng(0).standard_normal((10, 3))
+    for weighting in ("none", "degree"):
+        loss = ss.VICReg(invariance=0.3, weighting=weighting).loss(Z, graph).item()
+        assert loss == pytest.approx(value(vicreg, Z, A, 0.3, degree=weighting == "degree"), rel=EXACT)
 
 
 @any_graph
@@ -889,6 +917,21 @@ def test_W1_degree_weighted_linear_optimum():
     assert sine(trained, W) < ANGLE
 
 
+@pytest.mark.parametrize("weighting", ["none", "degree"])
+def test_W1_linear_optimum_from_the_moments_of_shards(weighting):
+    rng = np.random.default_rng(0)
+    parts = [linear_problem(N, 4, seed) for N, seed in [(15, 0), (22, 5), (18, 6)]]
+    parts = [(A, X + 3 * rng.standard_normal(4)) for A, X in parts]  # means apart: merging is not adding
+    moments = ss.Moments.from_chunks((X, graph_of(A)) for A, X in parts)
+    A, X = blocks(*(A for A, _ in parts)), np.vstack([X for _, X in parts])
+    method = ss.VICReg(invariance=0.05, weighting=weighting)
+    best = ss.optimum(method, ss.Spectra(moments=moments), 2)
+    degree = weighting == "degree"
+    assert value(vicreg, X @ best.embedding.W, A, 0.05, degree=degree) == pytest.approx(best.loss, rel=EXACT)
+    reached, _ = minimise(lambda W: vicreg(torch.as_tensor(X) @ W, A, 0.05, degree=degree), (4, 2))
+    assert reached == pytest.approx(np.full(3, best.loss), rel=TRAINED)
+
+
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_W2_the_svd_route_gives_the_same_weights(ddof):
     N, D, K, alpha, gamma = 24, 6, 4, 1.1, 0.08
@@ -923,6 +966,51 @@ def test_W3_directions_that_X_does_not_have_change_nothing():
     assert value(vicreg, X @ moved, A, gamma) == pytest.approx(best.loss, rel=ROUNDING)
     reached, _ = minimise(lambda W: vicreg(torch.as_tensor(X3) @ W, A, gamma), (3, K))  # the same maps, by a basis
     assert reached == pytest.approx(np.full(3, best.loss), rel=TRAINED)
+
+
+def shard(N, column, rng):
+    """Two random features and `column`, over a random weighted relation."""
+    i, j = rng.integers(0, N, (2, 3 * N))
+    return np.column_stack([rng.standard_normal((N, 2)), column]), ss.Graph.from_pairs(
+        i, j, N, rng.uniform(0, 1, 3 * N)
+    )
+
+
+def shard_optima(shards):
+    """Of the first shard and of all of them together, for both weightings."""
+    whole = ss.Spectra(moments=ss.Moments.from_chunks(shards))
+    both = [ss.Spectra(shards[0][1], X=shards[0][0]), whole]
+    methods = [ss.VICReg(invariance=0.1), ss.VICReg(invariance=0.1, weighting="degree")]
+    return [ss.optimum(method, spectra, 2) for spectra in both for method in methods]
+
+
+def assert_no_direction(shards):
+    """The third feature changes no optimum."""
+    without = shard_optima([(X[:, :2], graph) for X, graph in shards])
+    for found, expected in zip(shard_optima(shards), without, strict=True):
+        assert found.embedding.spectrum.size == 2
+        assert found.loss == pytest.approx(expected.loss, rel=EXACT)
+        W = np.vstack([expected.embedding.W, np.zeros(2)])
+        close(found.embedding.W @ found.embedding.W.T, W @ W.T, ROUNDING)
+
+
+def test_W3_a_constant_feature_is_no_direction():
+    """What centring leaves of it is rounding, however the moments were summed."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        constant = 1.0 if seed % 2 else rng.uniform(0, 100)
+        assert_no_direction([shard(N, np.full(N, constant), rng) for N in rng.integers(5, 60, 3)])
+    rng = np.random.default_rng(0)
+    assert_no_direction([shard(N, np.ones(N), rng) for N in (100_000, 3)])  # long sums
+
+
+def test_W3_a_feature_that_flickers_by_rounding_is_no_direction():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sizes = rng.integers(5, 60, 3)
+        columns = [7.0 * (1 + np.finfo(float).eps * rng.integers(-1, 2, N)) for N in sizes]
+        assert any(np.ptp(column) > 0 for column in columns)
+        assert_no_direction([shard(N, column, rng) for N, column in zip(sizes, columns, strict=True)])
 
 
 def test_W3_a_linear_model_with_N_at_most_D_plus_1_is_as_free_as_free_Z():

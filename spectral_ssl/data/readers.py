@@ -522,7 +522,7 @@ def _loadtxt(
     if len(set(map(len, layout.first))) > 1:
         raise ValueError("rows of different lengths")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # numpy would read 3.7 as the integer 3, with a DeprecationWarning
+        warnings.simplefilter("error")  # older numpy reads 3.7 as the integer 3, with a DeprecationWarning
         table: npt.NDArray[Any] = np.loadtxt(
             layout.file,
             dtype=dtype,

@@ -90,13 +90,13 @@ def augment(
     steps = _resolve(transforms, data.image_shape, what)
     rng = generator(seed, what)
     source = np.repeat(np.arange(data.n_samples), counts)
-    originals = data.X[source]
-    views = originals
+    views: FloatArray = data.X[source]
     for step in steps:
         views = _applied(step, views, rng, data.image_shape, what)
     if keep_original:
         first = np.cumsum(counts) - counts
-        views[first] = originals[first]
+        views = views.copy()  # a foreign transform may have returned rows that cannot be written
+        views[first] = data.X
     meta: dict[str, Any] = {
         "augmented_from": {"name": data.name, "fingerprint": data.fingerprint()},
         "transforms": tuple(map(_call_text, steps)),
@@ -193,7 +193,7 @@ def _applied(
         )
     if not np.isfinite(views).all():
         raise DataError(f"{what}: transform {_call_text(step)} returned NaN or infinite entries")
-    return views if views is not X else views.copy()
+    return views
 
 
 # --- transforms of any rows ------------------------------------------------------------------------------------------

@@ -11,13 +11,14 @@ import numpy as np
 
 from spectral_ssl.compare import knn_score, linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
-from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
+from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
+from spectral_ssl.train import check_size, find_device
 
 __all__ = ["compare_methods"]
 
@@ -79,13 +80,18 @@ def compare_methods(
     setting = make_setting(
         dataset, relation, pairs=pairs, n_views=n_views, transforms=transforms, test_size=test_size, seed=seed
     )
+    # whatever can be refused is refused before a run directory is made
+    check_size(n_components, setting.graph, setting.data.X if model == "linear" else None)
+    if device is not None:
+        find_device(device)
+    reference = reference_scores(setting)
     with RunDirectory.create(out, "compare", config, seed) as run:
         payload: dict[str, Any] = {
             "command": "compare",
             "data": data_summary(setting, dataset),
             "relation": setting.summary(),
             "rows": [],
-            "reference": reference_scores(setting),
+            "reference": reference,
             "price_of_linearity": [],
             "notes": [*setting.notes, *dataset.describe()],
             "versions": run.record["versions"],
@@ -129,7 +135,7 @@ def add_row(payload: dict[str, Any], arrays: dict[str, Any], row: Row) -> None:
 def reference_scores(setting: Setting) -> dict[str, float | None]:
     """What supervised linear models reach on the same split: the bar beside every probe."""
     train, test = setting.probe_train, setting.probe_test
-    if train.y is None:
+    if train.y is None or not can_probe(setting):
         return {}
     on = train.labelled
     seen = (train.X[on], train.y[on])

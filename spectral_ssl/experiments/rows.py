@@ -30,7 +30,7 @@ from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Model, Spectra
 from spectral_ssl.train import Step, TrainResult, train
 
-__all__ = ["Row", "make_row", "parse_methods", "relative_excess"]
+__all__ = ["Row", "can_probe", "make_row", "parse_methods", "relative_excess"]
 
 TRAIN_TOL = 1e-9  # the default of `train`
 BOUND_EVALUATIONS = 400  # there is no closed form to land on: the tail of the search is not worth its minutes
@@ -237,6 +237,8 @@ def _scores(setting: Setting, best: Optimum | None, run: TrainResult) -> tuple[d
     """Probe and kNN scores of both embeddings on held-out rows (in-sample where nothing is held out, and said so)."""
     if setting.probe_train.y is None:
         return {}, "no labels: probes left out"
+    if not can_probe(setting):
+        return {}, "fewer than two classes among the training or held-out labels: probes left out"
     found: dict[str, float] = {}
     for which, embedding in (("closed", best.embedding if best is not None else None), ("trained", run.embedding)):
         if embedding is None:
@@ -250,6 +252,14 @@ def _scores(setting: Setting, best: Optimum | None, run: TrainResult) -> tuple[d
         found[f"probe_{which}"] = linear_probe_score(*rows, classification=setting.probe_train.is_classification)
         found[f"knn_{which}"] = knn_score(*rows, classification=setting.probe_train.is_classification)
     return found, "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"
+
+
+def can_probe(setting: Setting) -> bool:
+    """Whether there are labels to judge by: two classes to learn from, and a labelled row to judge on."""
+    train_set, test_set = setting.probe_train, setting.probe_test
+    if train_set.y is None or (test_set is not None and not test_set.labelled.any()):
+        return False
+    return not train_set.is_classification or np.unique(train_set.y[train_set.labelled]).size > 1
 
 
 def embed_split(setting: Setting, embedding: Embedding) -> tuple[Any, Any, Any, Any] | None:

@@ -127,8 +127,15 @@ class BarlowTwins(QuadraticMethod):
             "invariance": float(((1 - diagonal) ** 2).sum()),
             "redundancy": float((C**2).sum() - (diagonal**2).sum()),
         }
-        claim = Claim("exact", "orthogonal+scale", "Balestriero & LeCun 2022, section 5; active set derived here")
+        plenty = nu < 0 and spectrum.values.size > m  # the surplus norm can lie in any direction left
+        claim = Claim(
+            "exact",
+            "none" if plenty else "orthogonal+scale",
+            "Balestriero & LeCun 2022, section 5; active set derived here",
+        )
         note = "" if m == K else f"active set of {m} directions for {K} unit columns"
+        if plenty:
+            note += ", whose surplus norm may lie in any other direction: the optimal subspace is not unique"
         # columns of unit degree-weighted variance; the loss does not see their scale
         return filtered(self, spectrum, K, B * np.sqrt(spectrum.total_weight), terms, claim, note)
 
@@ -148,6 +155,10 @@ class BarlowTwins(QuadraticMethod):
             return np.ones(m.n_features)
         variance = np.diag(m.degree_scatter) / m.total_weight
         return np.divide(1.0, np.sqrt(variance), out=np.ones_like(variance), where=variance > 0)
+
+    def lower_bound(self, graph: Graph) -> float:
+        """0: a sum of squares."""
+        return 0.0
 
     def collapse_loss(self, graph: Graph, n_components: int) -> float:
         """K: C = 0."""

@@ -10,6 +10,9 @@ removed) and m_k = (N - ddof) mu_k / N,
 
     t_k = max(0, 1 - gamma m_k / alpha),   Z* = sqrt(N - ddof) U_{1:K} diag(sqrt t) Q,   min L = alpha (K - sum t_k^2)
 
+For beta > alpha the loss is no smaller anywhere and the same where Cov is diagonal, so the minimum stays and Q shrinks to
+signed permutations.
+
 weighting="degree" replaces Cov by the degree-weighted Z'Hd'DHdZ / s and the invariance term by (2 gamma / s) tr(Z'LZ);
 then m_k = 1 - a_k, the eigenvalues of the normalised Laplacian.
 
@@ -25,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from spectral_ssl.embedding import Optimum
+from spectral_ssl.embedding import Optimum, UniqueUpTo
 from spectral_ssl.errors import DataError, NotClosedForm
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Centring, Claim, QuadraticMethod, check_components, filtered, pad
@@ -41,7 +44,7 @@ class VICReg(QuadraticMethod):
 
     variance: alpha > 0. covariance: beta >= 0. invariance: gamma >= 0, or None, which resolves per relation and model
     to alpha / (2 m_K), m_K the K-th critical value, so that t_K = 1/2; where m_K = 0 the first positive m_k after it is
-    taken. form: "squared" has the closed form above for alpha = beta; "hinge" replaces sum_k (1 - Cov_kk)^2 by
+    taken. form: "squared" has the closed form above for beta >= alpha; "hinge" replaces sum_k (1 - Cov_kk)^2 by
     sum_k max(0, 1 - sqrt(Cov_kk)) and is trained only. weighting: "none" | "degree". ddof: Cov divides by N - ddof
     (weighting="none" only).
     """
@@ -130,9 +133,9 @@ class VICReg(QuadraticMethod):
                 "the hinge on the standard deviation has no single spectral filter: its optimum has branches whose "
                 "validity depends on variance / covariance; use form='squared' for a closed form"
             )
-        if self.variance != self.covariance:
+        if self.covariance < self.variance:
             raise NotClosedForm(
-                f"the closed form needs variance = covariance, got {self.variance:g} and {self.covariance:g}; "
+                f"the closed form needs covariance >= variance, got {self.covariance:g} < {self.variance:g}; "
                 "set them equal (only their ratio to invariance matters)"
             )
         r = check_components(spectrum, n_components)
@@ -148,8 +151,14 @@ class VICReg(QuadraticMethod):
             "covariance": 0.0,
             "invariance": float(2 * gamma * (m * t).sum()),
         }
-        claim = Claim("exact", "rotation", "Balestriero & LeCun 2022, Theorem 1 (squared variance)")
+        # covariance > variance only forbids rotations: the loss is no smaller anywhere, and the same at diagonal Cov
+        freedom: UniqueUpTo = "rotation" if self.covariance == self.variance else "signed_permutation"
+        claim = Claim("exact", freedom, "Balestriero & LeCun 2022, Theorem 1 (squared variance)")
         return filtered(method, spectrum, n_components, pad(np.diag(np.sqrt(n * t)), n_components), terms, claim)
+
+    def lower_bound(self, graph: Graph) -> float:
+        """0: a sum of squares, hinges and non-negative weights."""
+        return 0.0
 
     def collapse_loss(self, graph: Graph, n_components: int) -> float:
         """alpha K: zero variance in every column."""

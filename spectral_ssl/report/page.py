@@ -146,7 +146,7 @@ def _wrapped(text: str, width: int) -> str:
 
 def safe(text: str) -> str:
     """Text that matplotlib shows as it is: a dollar sign would begin a formula."""
-    return text.replace("\\", "\\\\").replace("$", r"\$") if "$" in text else text
+    return text.replace("$", r"\$")
 
 
 def grid_shape(n: int, most: int = 4) -> tuple[int, int]:
@@ -157,8 +157,11 @@ def grid_shape(n: int, most: int = 4) -> tuple[int, int]:
 def heading(axes: Axes, text: str, colour: str, detail: str = "", wide: bool = False) -> None:
     """A panel's title in its colour, and a line of numbers under it; wide: over two columns."""
     slot = axes.get_subplotspec()
-    columns = 1.0 if slot is None else slot.get_gridspec().ncols / (slot.colspan.stop - slot.colspan.start)
-    room = 72 * 0.9 * WIDTH / columns * (2 if wide else 1)  # points
+    share = 1.0
+    if slot is not None:
+        ratios: Any = slot.get_gridspec().get_width_ratios() or [1.0] * slot.get_gridspec().ncols
+        share = sum(ratios[slot.colspan.start : slot.colspan.stop]) / sum(ratios)
+    room = 72 * 0.9 * WIDTH * share * (2 if wide else 1)  # points
     size = min(14.0, room / (0.7 * max(len(text), 1)))  # a bold letter is 0.7 as wide as high, a plain one 0.58
     axes.set_title(safe(text), color=dark(colour), weight="bold", size=size, pad=24 if detail else 8)
     if detail:  # the title's pad keeps the room for it

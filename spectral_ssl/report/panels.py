@@ -149,7 +149,7 @@ def file_suffixes(groups: list[Group]) -> dict[Group, str]:
         parts = [group.relation] if several["relation"] else []
         parts += [group.model] if several["model"] else []
         parts += [f"K{group.n_components}"] if several["n_components"] else []
-        name = re.sub(r"[^\w.=-]+", "-", "-".join(["", *parts])).rstrip("-")[:80]
+        name = re.sub(r"[^\w.=]+", "-", "-".join(["", *parts])).rstrip("-")[:80]
         while name in found.values():
             name += "x"
         found[group] = name

@@ -604,7 +604,7 @@ def corruption_figure(teaser: Mapping[str, Any], reference: Mapping[str, Any], c
     examples = [{"method": name, "hyper": told_apart(members[0])} for (name, _), members in curves.items()]
     looks = list(looks_of([examples]).values())
     names = distinct_labels(examples)
-    chance, raw = teaser.get("chance"), reference.get("probe_raw")
+    chance, raw = teaser.get("chance"), teaser.get("probe_raw", reference.get("probe_raw"))
     accuracy = chance is not None
     unit = 100 if accuracy else 1
     legend = [

@@ -96,7 +96,7 @@ class _Page:
         return found
 
     def line(self, words: str | Text, style: str = "", first: str = "", indent: int = 0) -> None:
-        """Words, wrapped with nothing left at the ends of lines; `first` begins them, `indent` the lines that follow."""
+        """Words, wrapped without spaces at the ends of lines; `first` begins them, `indent` the lines that follow."""
         width = max(self.console.width - max(len(first), indent), 1)
         for place, part in enumerate(self.text(words).wrap(self.console, width) or [Text()]):
             part.rstrip()
@@ -221,7 +221,7 @@ def verdict(rows: Sequence[Row]) -> list[str]:
             what = what.removesuffix("s")
         text = f"{len(arrived)} of {len(exact)} {what} trained to their closed form: largest relative excess "
         text = text if len(exact) > 1 else text.replace("their", "its")
-        text += power(largest) if largest > 0 else "0"
+        text += number(largest, 2) if largest > 0 else "0"
         text += f", largest angle {number(max(judged), 2)} rad where the gap is open" if judged else ""
         told.append(text)
         wide = [row for row in exact if is_judged(row) and row["max_angle"] > ANGLE_TOL]

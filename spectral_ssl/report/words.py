@@ -134,7 +134,8 @@ def number(value: Any, digits: int = 6) -> str:
         return "inf" if value > 0 else "-inf"
     if value != 0 and not 1e-3 <= abs(value) < 1e7:
         return power(value)
-    return f"{value:,.{digits}g}"
+    text = f"{value:,.{digits}g}"
+    return f"{value:,.0f}" if "e" in text else text
 
 
 def power(value: float) -> str:

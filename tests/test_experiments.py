@@ -1,0 +1,427 @@
+"""What the commands compute: no leakage, counted pairs, honest rows, on data of a user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spectral_ssl as ss
+from spectral_ssl.cli import main
+from spectral_ssl.experiments import audit, compare_methods, explain
+from spectral_ssl.experiments.demo import corruption_rows
+from spectral_ssl.experiments.rows import relative_excess
+from spectral_ssl.experiments.setting import load_data, make_setting, subsample
+from spectral_ssl.runs import open_run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+EXCESS_TOL = 1e-8  # the project's promise for a trained run against its closed form
+ANGLE_TOL = 1e-5  # the same, in radians, where the relative eigenvalue gap is at least 1e-3
+EXACT = "vicreg, vicreg(weighting=degree), frobenius_simclr, spectral_contrastive, barlow_twins"
+ROW_KEYS = {
+    "method", "model", "kind", "hyper", "loss_closed", "loss_trained", "excess", "relative_excess", "max_angle", "gap",
+    "rank_closed", "rank_trained", "effective_rank", "probe_closed", "probe_trained", "knn_closed", "knn_trained",
+    "seconds_closed", "seconds_trained", "converged", "solver", "note",
+}  # fmt: skip
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A csv of a user's own, three classes in six features, with a pair list joining consecutive rows of a class."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 120)
+    X = rng.standard_normal((120, 6)) + 2 * np.eye(6)[y]
+    lines = ["a,b,c,d,e,f,label"] + [
+        ",".join(f"{v:.17g}" for v in row) + f",class {c}" for row, c in zip(X, y, strict=True)
+    ]
+    (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
+    pairs = ["i,j"] + [
+        f"{a},{b}" for c in range(3) for a, b in zip(*[np.flatnonzero(y == c)[s:] for s in (0, 1)], strict=False)
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(pairs) + "\n")
+    return tmp_path
+
+
+def promised(rows: list[dict]) -> None:
+    for row in rows:
+        assert row["kind"] == "exact"
+        assert abs(row["relative_excess"]) <= EXCESS_TOL, row
+        if row["max_angle"] is not None and (row["gap"] is None or row["gap"] >= 1e-3):
+            assert row["max_angle"] <= ANGLE_TOL, row
+
+
+# --- the promise, on real data ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relation", ["knn(n_neighbors=10)", "labels", "views"])
+def test_every_exact_method_lands_on_its_closed_form_on_digits(relation: str, tmp_path: Path) -> None:
+    record = compare_methods(relation=relation, methods=EXACT, n_components=8, figures=False, out=tmp_path / "run")
+    assert len(record["rows"]) == 5
+    promised(record["rows"])
+    # with the gap open everywhere here, every angle was judged
+    assert all(row["max_angle"] is not None and row["gap"] >= 1e-3 for row in record["rows"])
+
+
+def test_every_exact_method_lands_on_its_closed_form_on_a_users_csv_and_pair_list(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"),
+        relation="pairs",
+        pairs=mine / "pairs.csv",
+        methods=EXACT,
+        n_components=3,
+        figures=False,
+        out=mine / "run",
+    )
+    promised(record["rows"])
+    assert all(row["probe_closed"] is not None for row in record["rows"])
+    # the same optimum by scipy, from the file alone: rows split, relation cut to the training rows
+    import scipy.linalg
+
+    table = np.genfromtxt(mine / "mine.csv", delimiter=",", skip_header=1, usecols=range(6))
+    listed = np.loadtxt(mine / "pairs.csv", delimiter=",", skiprows=1, dtype=int)
+    train, test = load_data(str(mine / "mine.csv")).split(0.25, 0)
+    A = np.zeros((120, 120))
+    for i, j in listed:
+        A[i, j] += 1
+        A[j, i] += 1
+    kept = A[np.ix_(train, train)]
+    X = table[train] - table[train].mean(axis=0)
+    L = np.diag(kept.sum(axis=1)) - kept
+    mu = scipy.linalg.eigh(X.T @ L @ X, X.T @ X, eigvals_only=True)
+    gamma = record["rows"][0]["hyper"]["invariance"]
+    assert gamma == pytest.approx(1 / (2 * mu[2]), rel=1e-9)
+    t = np.maximum(0, 1 - gamma * mu[:3])
+    assert record["rows"][0]["loss_closed"] == pytest.approx(3 - (t**2).sum(), rel=1e-9)
+    crossing = int((A.sum() - kept.sum() - A[np.ix_(test, test)].sum()) / 2) + int(A[np.ix_(test, test)].sum() / 2)
+    assert record["relation"]["dropped_pairs"] == crossing
+
+
+# --- no leakage ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relation", ["knn", "labels", "views", "sequence"])
+def test_held_out_rows_change_nothing_but_their_own_scores(relation: str) -> None:
+    data = ss.load_dataset("wine")
+    train, test = data.split(0.25, 0)
+    shaken = data.X.copy()
+    shaken[test] += 1000.0
+    other = ss.Dataset(name="wine", X=shaken, y=data.y)
+    first, second = (make_setting(d, relation, test_size=0.25, seed=0) for d in (data, other))
+    assert np.array_equal(first.data.X, second.data.X)
+    assert (abs(first.graph.to_csr() - second.graph.to_csr())).sum() == 0
+    assert np.array_equal(first.probe_train.X, data.X[train])
+
+
+def test_views_of_one_original_stay_on_one_side_and_subsampling_keeps_them_together() -> None:
+    views = ss.augment(ss.load_dataset("iris"), 3, seed=1)
+    setting = make_setting(views, "views", test_size=0.3, seed=0)
+    assert setting.probe_test is not None
+    assert setting.data.n_samples + setting.probe_test.n_samples == views.n_samples
+    assert setting.data.n_samples % 3 == 0
+    fewer = subsample(setting, 20, seed=0)
+    assert fewer.data.n_samples == 60
+    assert fewer.graph.regular
+    assert fewer.graph.degree[0] == pytest.approx(1.0)
+    assert "20 of" in fewer.notes[0]
+
+
+def test_views_relation_augments_training_originals_only_and_says_so() -> None:
+    setting = make_setting(ss.load_dataset("digits"), "views", n_views=2, test_size=0.25, seed=0)
+    assert setting.data.n_samples == 2 * setting.probe_train.n_samples
+    assert "2 views each" in setting.notes[0]
+    assert "shift" in setting.notes[0]
+
+
+# --- rows say what they claim -----------------------------------------------------------------------------------------
+
+
+def test_json_has_the_promised_shape_and_the_run_directory_repeats_it(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "--data", str(mine / "mine.csv"), "--methods", "vicreg,infonce", "--n-components", "2"]
+    assert main([*command, "--out", str(mine / "run"), "--json", "--quiet"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert {"data", "relation", "rows", "versions"} <= set(record)
+    assert all(set(row) >= ROW_KEYS for row in record["rows"])
+    run = open_run(mine / "run")
+    assert run.record["status"] == "done"
+    assert run.result["rows"] == record["rows"]
+    arrays = run.load_arrays("arrays")
+    Z, slug = arrays[f"{record['rows'][0]['slug']}/Z_closed"], record["rows"][0]["slug"]
+    graph = make_setting(load_data(str(mine / "mine.csv")), "knn", test_size=0.25, seed=0).graph
+    method = ss.VICReg(invariance=record["rows"][0]["hyper"]["invariance"])
+    assert float(method.loss(Z, graph)) == pytest.approx(record["rows"][0]["loss_closed"], rel=1e-10)
+    assert float(method.loss(arrays[f"{slug}/Z_trained"], graph)) == pytest.approx(record["rows"][0]["loss_trained"])
+    assert {p.name for p in (mine / "run" / "figures").iterdir()} >= {"spectrum.png", "embedding.png", "loss.png"}
+
+
+def test_bound_rows_claim_a_bound_and_lie_above_it(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"),
+        methods="infonce, vicreg(form=hinge), barlow_twins(redundancy=0.1)",
+        n_components=2,
+        figures=False,
+        out=mine / "run",
+    )
+    for row in record["rows"]:
+        assert row["kind"] == "bound"
+        assert row["rank_closed"] is None
+        assert row["excess"] >= 0
+        assert row["note"]
+
+
+def test_collapsed_optimum_has_no_angle_and_says_collapsed(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"), methods="vicreg(invariance=1e6)", n_components=2, figures=False, out=mine / "run"
+    )
+    (row,) = record["rows"]
+    assert row["rank_closed"] == 0
+    assert row["max_angle"] is None
+    assert "collapsed" in row["note"]
+    assert row["loss_closed"] == pytest.approx(2.0)
+
+
+def test_relative_excess_divides_by_the_way_to_collapse() -> None:
+    assert relative_excess(3.0, 2.0, 6.0) == 0.25
+    assert relative_excess(-1.0, -3.0, 0.0) == pytest.approx(2 / 3)
+    assert relative_excess(5.0, 4.0, 4.0) == 0.25  # nothing between: by max(1, |closed|)
+    assert relative_excess(0.5, 0.0, 0.0) == 0.5
+
+
+def test_free_rows_leave_probes_out_and_the_price_of_linearity_is_never_negative(mine: Path) -> None:
+    free = compare_methods(data=str(mine / "mine.csv"), model="free", n_components=2, figures=False, out=mine / "free")
+    assert all(row["probe_closed"] is None and "held-out" in row["note"] for row in free["rows"])
+    linear = compare_methods(data=str(mine / "mine.csv"), n_components=2, figures=False, out=mine / "linear")
+    assert len(linear["price_of_linearity"]) == 4
+    for price in linear["price_of_linearity"]:
+        assert price["loss_linear"] >= price["loss_free"] - 1e-9 * abs(price["loss_free"])
+
+
+def test_reference_scores_are_scikit_learns() -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    data = ss.load_dataset("iris")
+    record = compare_methods(data="iris", n_components=2, methods="vicreg", figures=False, out=None)
+    train, test = data.split(0.25, 0)
+    witness = KNeighborsClassifier(5).fit(data.X[train], data.y[train]).score(data.X[test], data.y[test])
+    assert record["reference"]["knn_raw"] == pytest.approx(witness)
+
+
+def test_corruption_leaves_small_invariance_vicreg_alone_when_K_reaches_the_rank() -> None:
+    setting = make_setting(ss.load_dataset("digits"), "labels", test_size=0.25, seed=0)
+    rows = corruption_rows(setting, "vicreg, frobenius_simclr", (64,), (0.0, 1.0), seed=0)
+    probe = {(r["method"], r["rate"]): r["probe"] for r in rows}
+    rank = {(r["method"], r["rate"]): r["rank"] for r in rows}
+    assert rank["vicreg", 1.0] == 61  # digits: 64 pixels, 3 always blank
+    assert rank["frobenius_simclr", 1.0] == 10
+    assert probe["vicreg", 1.0] > 0.9 > 0.6 > probe["frobenius_simclr", 1.0]
+
+
+# --- audit and explain ------------------------------------------------------------------------------------------------
+
+
+def test_audit_reports_zero_excess_at_an_optimum_and_the_loss_of_any_other(mine: Path) -> None:
+    data = load_data(str(mine / "mine.csv"))
+    graph = ss.relations.knn(data)
+    best = ss.optimum(ss.FrobeniusSimCLR(), graph, 2)
+    np.save(mine / "best.npy", best.embedding.Z)
+    options = {"data": str(mine / "mine.csv"), "relation": "knn"}
+    (row,) = audit(mine / "best.npy", methods="frobenius_simclr", out=mine / "a", **options)["rows"]
+    assert row["relative_excess"] == pytest.approx(0, abs=1e-12)
+    Z = np.random.default_rng(0).standard_normal((120, 2))
+    np.save(mine / "noise.npy", Z)
+    (row,) = audit(mine / "noise.npy", methods="frobenius_simclr", out=mine / "b", **options)["rows"]
+    A = graph.to_csr().toarray()
+    assert row["loss"] == pytest.approx(np.linalg.norm(Z @ Z.T - A) ** 2)
+    # the best K x K head, by scipy on the two columns
+    import scipy.linalg
+
+    g = scipy.linalg.eigh(Z.T @ A @ Z, Z.T @ Z, eigvals_only=True)
+    assert row["attainable_linear_head"] == pytest.approx((A**2).sum() - (np.maximum(g, 0) ** 2).sum())
+    assert row["loss"] > row["attainable_linear_head"] > row["attainable"]
+
+
+def test_audit_calls_a_collapsed_representation_collapsed(mine: Path) -> None:
+    line = np.random.default_rng(0).standard_normal((120, 1)) @ np.ones((1, 4))
+    np.save(mine / "line.npy", line + 1e-4 * np.random.default_rng(1).standard_normal((120, 4)))
+    record = audit(mine / "line.npy", data=str(mine / "mine.csv"), out=mine / "a")
+    assert record["summary"]["collapsed"]
+    assert "collapse" in record["notes"][0]
+
+
+@pytest.mark.parametrize("model", ["linear", "free"])
+def test_explain_solves_and_trains_nothing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spectral_ssl import linalg
+
+    for door in ("generalized_eigh", "smallest_eigenpairs"):
+        monkeypatch.setattr(linalg, door, lambda *a, **k: pytest.fail("explain solved an eigenproblem"))
+    record = explain(data="digits", relation="knn", methods="vicreg, infonce", model=model)
+    assert [row["closed_form"] for row in record["plan"]] == [True, False]
+    assert all(row["memory_mb"] > 0 and row["seconds_estimate"] > 0 for row in record["plan"])
+    assert record["relation"]["n_pairs"] > 1000
+
+
+# --- errors: one clear sentence, the right exit code, nothing left behind ----------------------------------------------
+
+BAD = {
+    "NaN in the data": ("--data nan.npy", "NaN"),
+    "a file that is not there": ("--data nope.csv", "nope.csv"),
+    "a directory": ("--data .", "directory"),
+    "text among numbers": ("--data text.csv", "line 3"),
+    "an empty file": ("--data empty.csv", "empty"),
+    "a truncated npz": ("--data broken.npz", "broken.npz"),
+    "a pickled npy": ("--data pickled.npy", "pickle"),
+    "one row": ("--data one.npy", "at least 2"),
+    "a misspelt data set": ("--data digit", "did you mean 'digits'"),
+    "a misspelt relation": ("--data mine.csv --relation knm", "did you mean 'knn'"),
+    "a misspelt option of a relation": ("--data mine.csv --relation knn(n_neighbours=5)", "did you mean 'n_neighbors'"),
+    "a misspelt method": ("--data mine.csv --methods vicregg", "did you mean 'vicreg'"),
+    "no method": ("--data mine.csv --methods ,", "cannot read"),
+    "too many neighbours": ("--data mine.csv --relation knn(n_neighbors=500)", "n_neighbors"),
+    "more components than features": ("--data mine.csv --n-components 7", "at most 6"),
+    "no components": ("--data mine.csv --n-components 0", "positive integer"),
+    "free components beyond N - 1": ("--data mine.csv --model free --n-components 90", "at most 89"),
+    "a negative weight in a pair list": ("--data mine.csv --relation pairs --pairs negative.csv", ">= 0"),
+    "an index beyond the data": ("--data mine.csv --relation pairs --pairs far.csv", "0 to 119"),
+    "a fractional index": ("--data mine.csv --relation pairs --pairs fraction.csv", "line 2"),
+    "a pair list without pairs": ("--data mine.csv --relation pairs --pairs header.csv", "header.csv"),
+    "a pair list without the relation": ("--data mine.csv --pairs far.csv", "--relation pairs"),
+    "the relation without a pair list": ("--data mine.csv --relation pairs", "--pairs FILE"),
+    "labels that are not there": ("--data X.npy --relation labels", "needs labels"),
+    "labels of one class": ("--data X.npy --labels same.npy --relation labels", "two classes"),
+    "labels of another length": ("--data X.npy --labels short.npy", "120"),
+    "a negative invariance": ("--data mine.csv --methods vicreg(invariance=-1)", ">= 0"),
+    "a temperature below zero": ("--data mine.csv --methods infonce(temperature=-1)", "temperature"),
+    "a share out of range": ("--data mine.csv --test-size 1.5", "below 1"),
+    "a GPU that is not there": ("--data mine.csv --n-components 2 --device cuda:77", "cannot be used"),
+    "an image transform of vectors": ("--data mine.csv --relation views --transforms shift", "image_shape"),
+}
+
+
+@pytest.fixture
+def bad_inputs(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    X = np.random.default_rng(0).standard_normal((120, 6))
+    spoilt = X.copy()
+    spoilt[3, 2] = np.nan
+    np.save(mine / "nan.npy", spoilt)
+    np.save(mine / "X.npy", X)
+    np.save(mine / "one.npy", X[:1])
+    np.save(mine / "same.npy", np.zeros(120, dtype=int))
+    np.save(mine / "short.npy", np.zeros(7, dtype=int))
+    np.save(mine / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    (mine / "text.csv").write_text("a,b\n1,2\n3,x\n")
+    (mine / "empty.csv").write_text("")
+    (mine / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
+    (mine / "negative.csv").write_text("i,j,weight\n0,1,-1\n")
+    (mine / "far.csv").write_text("i,j\n0,5000\n")
+    (mine / "fraction.csv").write_text("i,j\n0.5,1\n")
+    (mine / "header.csv").write_text("i,j\n")
+    monkeypatch.chdir(mine)
+    return mine
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_code_2_one_sentence_and_no_run_directory(
+    case: str, bad_inputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, expected = BAD[case]
+    assert main(["compare", *command.split(), "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in told.err
+    assert not (bad_inputs / "runs").exists()
+
+
+def test_duplicate_rows_and_constant_features_are_worth_a_note_not_an_error(mine: Path) -> None:
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    X[:, 3] = 1.0
+    X[30:] = X[:30]
+    np.save(mine / "dull.npy", X)
+    record = compare_methods(
+        data=str(mine / "dull.npy"), n_components=2, figures=False, test_size=0.0, out=mine / "run"
+    )
+    assert any("constant" in note for note in record["notes"])
+    assert any("repeat" in note for note in record["notes"])
+    promised(record["rows"])
+
+
+def test_an_interrupted_comparison_keeps_its_finished_rows(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import spectral_ssl.experiments.compare as module
+
+    real, calls = module.make_row, []
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, "make_row", interrupted)
+    assert (
+        main(["compare", "--data", str(mine / "mine.csv"), "--n-components", "2", "--out", str(mine / "r"), "--quiet"])
+        == 130
+    )
+    run = open_run(mine / "r")
+    assert run.record["status"] == "interrupted"
+    assert [row["method"] for row in run.result["rows"]] == ["vicreg"]
+    assert "knn.vicreg.linear.2/Z_closed" in run.load_arrays("arrays")
+
+
+# --- what the README shows works ---------------------------------------------------------------------------------------
+
+
+def test_the_python_of_the_readme_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["best"].loss == pytest.approx(names["run"].loss, rel=1e-9)
+    assert names["path"] == [8, 8, 8] or names["path"][0] >= names["path"][-1]
+    assert "positive pairs" in capsys.readouterr().out
+
+
+def test_the_tables_of_the_readme_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["readme.py", "--check"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "benchmarks" / "readme.py"), run_name="__main__")
+    assert end.value.code == 0, "run: python benchmarks/readme.py"
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("learned_vs_closed_form.py", ["--data", "iris", "--relation", "labels", "-K", "2", "--seeds", "2"]),
+        ("aligned_vs_misaligned.py", ["--data", "iris", "-K", "4,2", "--rates", "0,1", "--seeds", "1"]),
+    ],
+)
+def test_benchmark_scripts_print_a_table_and_write_json(script: str, options: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *options, "--json", str(tmp_path / "r.json")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["rows"]
+    assert record["machine"]["versions"]["torch"]
+    assert "vicreg" in done.stdout
+
+
+def test_all_public_names_are_themselves_whatever_was_imported_first() -> None:
+    # a submodule of the same name would replace a function on import
+    code = (
+        "import importlib, pkgutil, spectral_ssl as ss\n"
+        "for m in pkgutil.walk_packages(ss.__path__, 'spectral_ssl.'):\n"
+        "    if not m.name.endswith('__main__'): importlib.import_module(m.name)\n"
+        "import types\n"
+        "bad = [n for n in ss._PUBLIC if isinstance(getattr(ss, n), types.ModuleType)]\n"
+        "assert not bad, bad\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
