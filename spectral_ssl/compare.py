@@ -14,6 +14,7 @@ import numpy as np
 from spectral_ssl.embedding import Array, Embedding
 from spectral_ssl.errors import DataError
 from spectral_ssl.linalg import principal_sines, range_basis, svd
+from spectral_ssl.linalg import rank as numerical_rank
 
 __all__ = [
     "METRICS",
@@ -60,21 +61,27 @@ def effective_rank(Z: Array) -> float:
 def principal_angles(first: Any, second: Any) -> Array:
     """Principal angles in radians, largest first, between the ranges of two embeddings (see `compare`).
 
-    Taken from sines, so that angles below 1.5e-8 are seen too. Empty where the reference is zero.
+    As many as the reference has directions: one that the first embedding lacks, having fewer columns or collapsed ones,
+    is a right angle. Taken from sines, so that angles below 1.5e-8 are seen too. Empty where the reference is zero.
     """
     a, b = _as_embedding(first, "the first embedding"), _as_embedding(second, "the second embedding")
     r = b.rank if b.rank is not None else exact_rank(b.Z)
-    U, V = range_basis(a.Z, r)[0], range_basis(b.Z, r)[0]
-    return np.arcsin(principal_sines(U, V))
+    found = min(r, numerical_rank(a.Z))
+    U, V = range_basis(a.Z, found)[0], range_basis(b.Z, r)[0]
+    return np.concatenate([np.full(r - found, np.pi / 2), np.arcsin(principal_sines(U, V))])
 
 
 def align(Z: Array, reference: Array) -> Array:
     """Z moved onto the reference by the best rotation and one scale (orthogonal Procrustes); (N, K) each, centred."""
+    return _rotated(Z, reference)[0][:, : reference.shape[1]]
+
+
+def _rotated(Z: Array, reference: Array) -> tuple[Array, Array]:
+    """Z moved onto the reference, and the reference centred; both (N, K) with K the larger number of columns."""
     A, B = _padded(Z - Z.mean(axis=0), reference - reference.mean(axis=0))
     U, s, Vt = svd(A.T @ B)
     size = float((A**2).sum())
-    aligned: Array = A @ (U @ Vt) * (float(s.sum()) / size if size > 0 else 0.0)
-    return aligned[:, : reference.shape[1]]
+    return A @ (U @ Vt) * (float(s.sum()) / size if size > 0 else 0.0), B
 
 
 def _max_angle(a: Embedding, b: Embedding) -> float:
@@ -84,13 +91,13 @@ def _max_angle(a: Embedding, b: Embedding) -> float:
 
 
 def _procrustes(a: Embedding, b: Embedding) -> float:
-    """|Z1 Q c - Z2|^2 / |Z2|^2 after the best rotation Q and scale c, both centred: 0 is equal, 1 is unrelated."""
-    target = b.Z - b.Z.mean(axis=0)
-    size = float((target**2).sum())
-    if size == 0:
-        return float("nan")
-    A, B = _padded(align(a.Z, b.Z), target)
-    return float(((A - B) ** 2).sum()) / size
+    """|Z1 Q c - Z2|^2 / |Z2|^2 after the best rotation Q and scale c, both centred: 0 is equal, 1 is unrelated.
+
+    The embedding with fewer columns is padded by zero ones.
+    """
+    A, B = _rotated(a.Z, b.Z)
+    size = float((B**2).sum())
+    return float(((A - B) ** 2).sum()) / size if size > 0 else float("nan")
 
 
 def _linear_cka(a: Embedding, b: Embedding) -> float:
@@ -116,14 +123,12 @@ def _spectrum_distance(a: Embedding, b: Embedding) -> float:
 
 
 def _as_embedding(Z: Any, name: str) -> Embedding:
-    if isinstance(Z, Embedding):
-        return Z
-    array = np.asarray(Z, dtype=np.float64)
-    if array.ndim != 2 or array.shape[0] < 2:
-        raise DataError(f"{name} has shape {array.shape}, expected (N, K) with at least 2 samples")
+    array = np.asarray(Z.Z if isinstance(Z, Embedding) else Z, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
+        raise DataError(f"{name} has shape {array.shape}, expected (N, K) with at least 2 samples and 1 component")
     if not np.all(np.isfinite(array)):
         raise DataError(f"{name} holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite values")
-    return Embedding(Z=array)
+    return Z if isinstance(Z, Embedding) else Embedding(Z=array)
 
 
 def _padded(A: Array, B: Array) -> tuple[Array, Array]:
@@ -134,12 +139,22 @@ def _padded(A: Array, B: Array) -> tuple[Array, Array]:
 # --- probes ---------------------------------------------------------------------------------------------------------
 
 
-def _scaled(Z_train: Array, Z_test: Array) -> tuple[Array, Array]:
+def _scaled(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
+    A, B = (np.asarray(Z, dtype=np.float64) for Z in (Z_train, Z_test))
+    if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[1] or not A.size or not B.size:
+        raise DataError(f"a probe needs rows of one width to train and to test on, got shapes {A.shape} and {B.shape}")
+    if len(y_train) != A.shape[0] or len(y_test) != B.shape[0]:
+        raise DataError(
+            f"{A.shape[0]} training and {B.shape[0]} test rows need as many labels, got {len(y_train)} and "
+            f"{len(y_test)}"
+        )
+    if not (np.all(np.isfinite(A)) and np.all(np.isfinite(B))):
+        raise DataError("an embedding to probe holds NaN or infinite values")
     # one scale for all columns: the score must not depend on the rotation an optimum leaves free
-    mean = Z_train.mean(axis=0)
-    size = float(np.sqrt(((Z_train - mean) ** 2).sum(axis=1).mean()))
+    mean = A.mean(axis=0)
+    size = float(np.sqrt(((A - mean) ** 2).sum(axis=1).mean()))
     size = size if size > 0 else 1.0
-    return (Z_train - mean) / size, (Z_test - mean) / size
+    return (A - mean) / size, (B - mean) / size
 
 
 def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any, *, classification: bool) -> float:
@@ -149,7 +164,7 @@ def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any,
     """
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    A, B = _scaled(Z_train, Z_test)
+    A, B = _scaled(Z_train, y_train, Z_test, y_test)
     if not classification:
         return float(Ridge(alpha=1e-3).fit(A, y_train).score(B, y_test))
     if np.unique(y_train).size < 2:
@@ -166,7 +181,7 @@ def knn_score(
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     kind = KNeighborsClassifier if classification else KNeighborsRegressor
-    A, B = _scaled(Z_train, Z_test)
+    A, B = _scaled(Z_train, y_train, Z_test, y_test)
     return float(kind(n_neighbors=min(n_neighbors, A.shape[0])).fit(A, y_train).score(B, y_test))
 
 

@@ -187,6 +187,11 @@ def generalized_eigh(A: Array, B: Array, *, largest: bool, eliminate_null: bool 
 # --- large sparse positive semi-definite matrices -------------------------------------------------------------------
 
 
+def _stored(M: Any) -> bool:
+    """Whether the entries of M are at hand, not only its products."""
+    return bool(scipy.sparse.issparse(M))
+
+
 def envelope_width(M: Any) -> float:
     """Mean width of the envelope of a sparse symmetric M after reverse Cuthill-McKee, as a share of its order.
 
@@ -207,7 +212,7 @@ def plan(M: Any, k: int) -> tuple[Solver, str]:
     n = M.shape[0]
     if n <= DENSE_MAX or k >= n // 3:
         return "dense", f"dense: order at most {DENSE_MAX}, or much of the spectrum wanted"
-    if not scipy.sparse.issparse(M):
+    if not _stored(M):
         return "lanczos", "Lanczos: the matrix is known only through its products"
     width = envelope_width(M)
     if width <= WIDTH_MAX:
@@ -221,7 +226,7 @@ def _attempts(M: Any, k: int) -> Iterator[tuple[Solver, str]]:
     yield solver, why
     if solver == "shift-invert":
         yield "lanczos", "Lanczos on cI - M, after shift-invert failed"
-    elif solver == "lanczos" and scipy.sparse.issparse(M) and M.shape[0] <= FACTOR_MAX:
+    elif solver == "lanczos" and _stored(M) and M.shape[0] <= FACTOR_MAX:
         # eigenvalues spread over many decades: no Krylov space in M itself tells the smallest ones apart
         yield "shift-invert", "shift-invert with a factor that fills in, after Lanczos failed"
 
@@ -267,7 +272,7 @@ def _dense_bottom(M: Any, k: int, Q: Array, upper: float) -> tuple[Array, Array]
             f"{8 * n**2 / 1e9:.1f} GB (limit {8 * DENSE_LIMIT**2 / 1e9:.1f} GB); "
             f"ask for fewer than {n // 3:,} components"
         )
-    dense = M.toarray() if scipy.sparse.issparse(M) else M @ np.eye(n)
+    dense = M.toarray() if _stored(M) else M @ np.eye(n)
     # lifting the null vectors above the spectrum leaves every other pair as it was
     dense = (dense + dense.T) / 2 + 2 * upper * (Q @ Q.T)
     try:
@@ -286,12 +291,12 @@ def _krylov_bottom(M: Any, k: int, Q: Array, upper: float, solver: Solver) -> tu
     wanted = k
     for _ in range(PASSES):
         fresh = _arpack_top(apply, n, wanted, np.hstack([Q, V[:, sharp]]), rng)
-        blurred = np.count_nonzero(~sharp)
+        blurred = int(np.count_nonzero(~sharp))
         values, V = _rayleigh_ritz(M, np.hstack([V, fresh]), k)
         # ARPACK is accurate relative to the largest eigenvalue of what it is given: in (M + shift)^-1 one of 1e-9
         # outweighs one of 1 a billion times and blurs its vector. Such pairs are computed again without the sharp ones.
         sharp = np.linalg.norm(M @ V - V * values, axis=0) <= SHARP_TOL * upper
-        wanted = np.count_nonzero(~sharp)
+        wanted = int(np.count_nonzero(~sharp))
         if wanted > 0 and wanted != blurred:
             continue
         # deflated by all pairs held, the next value: had a copy been missed, it would lie below the last of them

@@ -194,7 +194,9 @@ def pairs(data: Dataset, *, pairs: Any) -> Graph:
                 "pairs must be a file, a tuple of arrays (i, j[, weight]), rows [i, j] or [i, j, weight], or a "
                 f"networkx graph, got {type(pairs).__name__}" + (f" of shape {rows.shape}" if rows.size else "")
             )
-        i, j, w = rows[:, 0], rows[:, 1], rows[:, 2] if rows.shape[1] == 3 else None
+        return _warned(
+            Graph.from_pairs(rows[:, 0], rows[:, 1], data.n_samples, rows[:, 2] if rows.shape[1] > 2 else None)
+        )
     return _warned(Graph.from_pairs(i, j, data.n_samples, w))
 
 

@@ -247,6 +247,8 @@ def coerce(value: Any, hint: Any, what: str) -> Any:
         DataError: the value does not fit; the message begins with `what`.
     """
     members = _members(hint)
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()  # a numpy scalar is as good as the Python number it holds
     for member in members:
         try:
             return _convert(value, member)

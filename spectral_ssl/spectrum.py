@@ -12,7 +12,7 @@ pencil              A v = mu B v           best            who reads it
 
 The model says over what the pencil is taken: "free" over all Z (N, K), matrix-free on the graph; "linear" over Z = XW,
 where the pencil is compressed to X'AX, X'BX (D x D). A regular graph needs a single free factorisation, since there
-L = dI - A; and in every case the uncentred degree pencil is the centred one plus the constant.
+L = dI - A; and over all Z the uncentred degree pencil is the centred one plus the constant.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Spectrum:
     """A factorisation A v_k = mu_k B v_k with v_j'B v_k = delta_jk, best value first.
 
     values (R,); vectors (N, R): the scores, X @ weights in the linear model; weights (D, R) | None; mean (D,) | None,
-    subtracted from X where the pencil is centred; residuals (R,) relative; dimension: size of the space, R of which is
-    held; solver: what ran and why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
+    subtracted from X where the pencil is centred; residuals (R,): |A v - mu B v| in the norm of B^-1, measured on the
+    pairs held, relative to a bound on |mu| (free: 2 max deg, max deg or 1; linear: max |mu|); dimension: size of the
+    space, R of which is held; solver: what ran and why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
     """
 
     pencil: Pencil
@@ -111,6 +112,8 @@ class Spectra:
             raise DataError("Spectra needs a graph, or the moments of one")
         if moments is not None and X is not None:
             raise DataError("give either X or its moments, not both")
+        if moments is not None and graph is not None and moments.n_samples != graph.n_samples:
+            raise DataError(f"the moments are of {moments.n_samples} samples, the relation of {graph.n_samples}")
         self.graph = graph
         self.X: Array | None = None if X is None else np.asarray(X, dtype=np.float64)
         self.moments = moments
@@ -185,54 +188,59 @@ class Spectra:
     # --- free: sparse, split by components, derived where the graph is regular ----------------------------------------
 
     def _free(self, pencil: Pencil, r: int) -> Spectrum:
-        if pencil in ("adjacency", "cross_moment"):
-            if not self._graph.regular:
-                return self._base("adjacency", r, pencil)
-            d = float(self._graph.degree.mean())
-            base = self._base("laplacian", r, "laplacian")
-            constant = np.full((self.n_samples, 1), 1 / math.sqrt(self.n_samples))
-            return _prepend(
-                replace(base, pencil=pencil, values=d - base.values, solver=f"{base.solver}; regular graph: A = dI - L"),
-                d,
-                constant,
-            )
-        if pencil == "laplacian":
-            return self._base("laplacian", r, "laplacian")
-        if self._graph.regular:
-            d = float(self._graph.degree.mean())
-            base = self._base("laplacian", r, "laplacian")
-            solver = f"{base.solver}; regular graph: A/d = I - L/d"
-            centred = replace(
-                base,
-                pencil="degree_centred",
-                values=1 - base.values / d,
-                vectors=base.vectors / math.sqrt(d),
-                solver=solver,
-            )
-        else:
-            centred = self._base("degree_centred", r, "degree_centred")
-        if pencil == "degree_centred":
-            return centred
-        # off the samples of degree zero the constant has eigenvalue 1; there every vector of this pencil is zero
-        constant = (self._graph.degree > 0)[:, None] / math.sqrt(self._graph.total_weight)
-        return _prepend(replace(centred, pencil="degree"), 1.0, constant)
-
-    def _base(self, base: Literal["laplacian", "adjacency", "degree_centred"], r: int, pencil: Pencil) -> Spectrum:
-        held = self._held.get(base)
+        held = self._held.get(pencil)
         if held is None or (held.values.size < r and not held.complete):
-            held = _free_spectrum(self._graph, base, r + MARGIN, self._sizes())
-            self._held[base] = held
-        return held if pencil == base else replace(held, pencil=pencil)
+            held = self._held[pencil] = self._solve(pencil, r)
+        return held
+
+    def _solve(self, pencil: Pencil, r: int) -> Spectrum:
+        graph = self._graph
+        if pencil == "cross_moment":
+            return replace(self._free("adjacency", r), pencil=pencil)
+        if pencil == "degree":
+            # off the samples of degree zero the constant has eigenvalue 1; there every vector of this pencil is zero
+            constant = (graph.degree > 0)[:, None] / math.sqrt(graph.total_weight)
+            return self._derived(self._free("degree_centred", r), pencil, constant=constant, top=1.0)
+        if pencil == "laplacian" or not graph.regular:
+            return _free_spectrum(graph, pencil, r + MARGIN, self._sizes())
+        base, d = self._free("laplacian", r), float(graph.degree.mean())
+        if pencil == "adjacency":
+            constant = np.full((self.n_samples, 1), 1 / math.sqrt(self.n_samples))
+            derived = replace(base, values=d - base.values, solver=f"{base.solver}; regular graph: A = dI - L")
+            return self._derived(derived, pencil, constant=constant, top=d)
+        solver = f"{base.solver}; regular graph: A/d = I - L/d"
+        values, vectors = 1 - base.values / d, base.vectors / math.sqrt(d)
+        return self._derived(replace(base, values=values, vectors=vectors, solver=solver), pencil)
+
+    def _derived(
+        self, spectrum: Spectrum, pencil: Pencil, *, constant: Array | None = None, top: float = 1.0
+    ) -> Spectrum:
+        """A spectrum read as that of another pencil, with the constant (N, 1) and its value put first if given."""
+        values, vectors = spectrum.values, spectrum.vectors
+        if constant is not None:
+            values, vectors = np.concatenate([[top], values]), np.hstack([constant, vectors])
+        return replace(
+            spectrum,
+            pencil=pencil,
+            values=values,
+            vectors=vectors,
+            residuals=_residuals(self._graph, pencil, values, vectors),
+            dimension=spectrum.dimension + (constant is not None),
+        )
 
 
-def _prepend(spectrum: Spectrum, value: float, vector: Array) -> Spectrum:
-    return replace(
-        spectrum,
-        values=np.concatenate([[value], spectrum.values]),
-        vectors=np.hstack([vector, spectrum.vectors]),
-        residuals=np.concatenate([[0.0], spectrum.residuals]),
-        dimension=spectrum.dimension + 1,
-    )
+def _residuals(graph: Graph, pencil: str, values: Array, vectors: Array) -> Array:
+    """|A v - mu B v| in the norm of B^-1, relative to a bound on |mu|; values (R,), vectors (N, R) over all samples."""
+    deg = graph.degree
+    size = float(deg.max())
+    if pencil == "laplacian":
+        out: Array = np.linalg.norm(graph.laplacian_matmul(vectors) - vectors * values, axis=0) / (2 * size)
+    elif pencil == "adjacency":
+        out = np.linalg.norm(graph.matmul(vectors) - vectors * values, axis=0) / size
+    else:
+        root = np.sqrt(np.divide(1.0, deg, out=np.zeros_like(deg), where=deg > 0))[:, None]
+        out = np.linalg.norm(root * (graph.matmul(vectors) - deg[:, None] * vectors * values), axis=0)
+    return out
 
 
 @dataclass
@@ -260,10 +268,10 @@ def _free_spectrum(graph: Graph, base: str, r: int, sizes: dict[str, Any]) -> Sp
     n_components, label = graph.components
     dimension = int(active.sum()) - (1 if centred else 0)
     r = min(r, dimension)
-    values, columns, residuals, notes = np.zeros(0), np.zeros((N, 0)), np.zeros(0), []
+    values, columns, notes = np.zeros(0), np.zeros((N, 0)), []
     if centred:
         columns = _null_contrasts(label, n_components, mass, r)
-        values, residuals = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
+        values = np.zeros(columns.shape[1])
         if columns.shape[1]:
             notes.append(f"{columns.shape[1]} contrasts between components")
     need = r - values.size
@@ -271,7 +279,6 @@ def _free_spectrum(graph: Graph, base: str, r: int, sizes: dict[str, Any]) -> Sp
         inner = _clique_pairs(graph, base, need) if graph.is_partition else _component_pairs(graph, base, need)
         values = np.concatenate([values, inner.values])
         columns = np.hstack([columns, inner.vectors])
-        residuals = np.concatenate([residuals, inner.residuals])
         notes.append(inner.solver)
     if base == "degree_centred":
         columns = columns * np.divide(1.0, np.sqrt(deg), out=np.zeros(N), where=active)[:, None]
@@ -285,7 +292,7 @@ def _free_spectrum(graph: Graph, base: str, r: int, sizes: dict[str, Any]) -> Sp
         model="free",
         values=values,
         vectors=columns,
-        residuals=residuals,
+        residuals=_residuals(graph, base, values, columns),
         dimension=dimension,
         solver="; ".join(notes),
         **sizes,
@@ -309,14 +316,15 @@ def _null_contrasts(label: Any, n_components: int, mass: Array, r: int) -> Array
         coefficient[order[: j + 1], j] = a[j + 1] * a[: j + 1] / (A[j] * A[j + 1])
         coefficient[order[j + 1], j] = -A[j] / A[j + 1]
     unit = np.sqrt(np.divide(mass, M[label], out=np.zeros_like(mass), where=M[label] > 0))
-    return coefficient[label] * unit[:, None]
+    out: Array = coefficient[label] * unit[:, None]
+    return out
 
 
 def _clique_pairs(graph: Graph, base: str, need: int) -> linalg.Eigenpairs:
     """Closed form for a partition: group c of n_c samples and weight w_c has, as mu (smallest best),
 
-    laplacian: w_c n_c on the n_c - 1 contrasts inside the group;  degree_centred: 1 - a, a = -1/(n_c - 1), or 0 with the
-    diagonal;  adjacency: -g, g = w_c (n_c - 1) once and -w_c else; with the diagonal w_c n_c once and 0 else.
+    laplacian: w_c n_c on the n_c - 1 contrasts inside the group;  degree_centred: 1 - a, a = -1/(n_c - 1), or 0 with
+    the diagonal;  adjacency: -g, g = w_c (n_c - 1) once and -w_c else; with the diagonal w_c n_c once and 0 else.
     """
     g = graph.groups[0]
     n, w = g.sizes, g.weight
@@ -390,7 +398,7 @@ def _split(graph: Graph, base: str) -> Any:
     """Yield the components of a relation with their matrices."""
     n_components, label = graph.components
     try:
-        A = graph.to_csr()
+        A = graph.to_csr() if graph.groups else graph.edges
     except ResourceError:
         A = None
     order = np.argsort(label, kind="stable")
@@ -408,11 +416,10 @@ def _split(graph: Graph, base: str) -> Any:
 
 def _component(graph: Graph, base: str, index: Any, deg: Array, A: Any) -> _Component:
     n = index.size
+    products: Any = A
     if A is None:  # groups too large to expand: products only
         sub = graph.subgraph(index) if n < graph.n_samples else graph
         products = scipy.sparse.linalg.LinearOperator((n, n), matvec=sub.matmul, matmat=sub.matmul, dtype=np.float64)
-    else:
-        products = A
     root = np.sqrt(deg)
     if base == "laplacian":
         M = _shifted(scipy.sparse.diags_array(deg), products)

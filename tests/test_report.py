@@ -24,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import is_math_text
 from rich.console import Console
 
+import spectral_ssl.report
 from spectral_ssl.report import plots, tables
 from spectral_ssl.report.panels import LOOKS, SPARE, Panel, panels
 from spectral_ssl.report.words import distinct_labels, label, number, short_hyper
@@ -270,6 +271,8 @@ def test_embedding_lays_a_turned_and_scaled_copy_exactly_onto_the_closed_form(
     Z = arrays["vicreg/Z_closed"] - arrays["vicreg/Z_closed"].mean(axis=0)
     values = np.sqrt(np.sort(np.linalg.eigvalsh(Z.T @ Z))[::-1][:2])
     np.testing.assert_allclose(left.T @ left, np.diag(values**2), atol=1e-10)
+    assert "a lower bound only" in words_of(figure.axes[4])  # of InfoNCE there is only a trained embedding to show
+    assert not figure.axes[4].collections
 
 
 def test_embedding_colours_points_by_label_the_same_way_everywhere(
@@ -531,6 +534,13 @@ def test_drawing_leaves_matplotlib_as_it_was(members: list[Panel]) -> None:
         before = dict(matplotlib.rcParams)
         plots.spectrum_figure(members)
         assert dict(matplotlib.rcParams) == before
+
+
+def test_report_offers_its_two_functions() -> None:
+    assert spectral_ssl.report.draw is plots.draw
+    assert spectral_ssl.report.render is tables.render
+    with pytest.raises(AttributeError, match="has no attribute 'paint'"):
+        _ = spectral_ssl.report.paint
 
 
 def test_report_imports_neither_pyplot_nor_torch_and_waits_with_matplotlib() -> None:
