@@ -74,6 +74,11 @@ def lda(X: Any, y: Any, n_components: int | None = None) -> Embedding:
     S_w w = mu S_t w for the smallest mu, exactly and for any class balance. n_components: at most C - 1 (default).
     """
     data = Dataset(name="data", X=X, y=y)
+    if not np.all(data.labelled):
+        raise DataError(
+            f"{np.count_nonzero(~data.labelled)} of {data.n_samples} rows have no label; discriminant analysis is of "
+            "labelled rows only, leave the others out"
+        )
     graph = labels(data)
     C = int(data.class_codes.max()) + 1
     if C < 2:

@@ -477,9 +477,9 @@ class Graph:
             )
         if loops:
             yield (
-                f"{loops:,} self-pairs on the diagonal: no effect on L (VICReg, Laplacian Eigenmaps); they shift the "
-                "spectrum of A and so decide which eigenvalues Frobenius SimCLR, spectral contrastive and Barlow "
-                "Twins can use; InfoNCE leaves them out."
+                f"{loops:,} self-pairs on the diagonal: no effect on L (unweighted VICReg, Laplacian Eigenmaps); they "
+                "shift the spectrum of A and the degrees, and so decide which eigenvalues Frobenius SimCLR, spectral "
+                "contrastive, Barlow Twins and degree-weighted VICReg see; InfoNCE leaves them out."
             )
         paired = self.degree[self.degree > 0]
         ratio = paired.max() / paired.min()

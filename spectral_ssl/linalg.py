@@ -159,9 +159,9 @@ def whitening(B: Array) -> tuple[Array, Array]:
 def generalized_eigh(A: Array, B: Array, *, largest: bool, eliminate_null: bool = False) -> Eigenpairs:
     """All solutions of A b = mu B b on range(B), b_j'B b_k = delta_jk, best first (`largest` or smallest mu).
 
-    A (D, D) symmetric, B (D, D) positive semi-definite of any rank. Directions in null(B) are left out; with
-    `eliminate_null` (A positive semi-definite) they are minimised away, A becoming the Schur complement
-    A_rr - A_rn A_nn^+ A_nr as Lemma M asks. For the pencils of a graph null(B) lies in null(A) and both agree.
+    A (D, D) symmetric, B (D, D) positive semi-definite of any rank. Directions in null(B) are left out: for the pencils
+    of a graph they lie in null(A) too. Where they do not, `eliminate_null` (A positive semi-definite) minimises them
+    away, A becoming the Schur complement A_rr - A_rn A_nn^+ A_nr as Lemma M asks.
 
     Residuals are |T'(A b - mu B b)| / max|mu| for the whitening T of B: the same for every scale of the features, and a
     bound on the relative error of mu that rounding of A and B allows.

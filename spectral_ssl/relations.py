@@ -120,11 +120,11 @@ def views(data: Dataset, *, diagonal: bool = False) -> Graph:
 def labels(data: Dataset, *, weighting: Literal["class_size", "none"] = "class_size", diagonal: bool = True) -> Graph:
     """All pairs of equally labelled samples: A = Y diag(1/n_c) Y', the relation that makes LPP equal LDA.
 
-    Unlabelled samples are left isolated.
+    With the diagonal every degree is 1, whatever the class sizes. Unlabelled samples are left isolated.
 
     Args:
         data: samples with class labels y.
-        weighting: "class_size" divides class c by its size n_c (every degree is 1), "none" gives every pair weight 1.
+        weighting: "class_size" divides class c by its size n_c, "none" gives every pair weight 1.
         diagonal: pair each sample with itself too.
     """
     data = as_dataset(data)

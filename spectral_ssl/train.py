@@ -51,7 +51,7 @@ class TrainResult:
     """A trained embedding and how training went.
 
     embedding: Z (N, K), with W (D, K) and mean in the linear model. loss: in float64, full graph, of this embedding.
-    losses (steps,): at every evaluation, and at last `loss`. gradient_norm: largest gradient entry at the end, of the loss divided by its
+    losses (steps,): at every evaluation, the last at the embedding returned. gradient_norm: largest gradient entry at the end, of the loss divided by its
     size at the start, in the whitened parameters. converged: gradient_norm <= tol, or no decrease
     of the loss left above its rounding; message: why training stopped, in
     words. method: with every hyper-parameter resolved.
@@ -119,7 +119,7 @@ def train(
         embedding=embedding,
         loss=float(sum(loss_terms.values())),
         loss_terms=loss_terms,
-        losses=np.append(np.asarray(search.losses) + problem.constant, sum(loss_terms.values())),
+        losses=np.asarray(search.losses) + problem.constant,
         gradient_norm=search.best_gradient,
         converged=search.converged,
         message=message,
@@ -349,6 +349,10 @@ class _Search:
             with torch.no_grad():
                 self.B.copy_(self.best)
             gradient = self.look()
+        if self.losses[-1] != self.best_loss:
+            with torch.no_grad():
+                self.B.copy_(self.best)
+            self.evaluate()
         n = len(self.losses)
         if self.best_gradient <= self.tol:
             self.converged = True

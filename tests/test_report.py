@@ -612,6 +612,7 @@ def test_the_verdict_is_in_words() -> None:
     assert tables.verdict(rows) == [
         "0 of 2 exact runs trained to their closed form: largest relative excess 0.02, "
         "largest angle 0.1 rad where the gap is open",
+        "ended above the closed form: VICReg (knn(n_neighbors=5))",
         "angle above 1e-5 although the gap is open: VICReg (knn(n_neighbors=5))",
         "trained BELOW the closed form, which cannot be, please report it: VICReg (labels)",
         "stopped before convergence: VICReg (knn(n_neighbors=5))",

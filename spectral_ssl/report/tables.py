@@ -224,6 +224,9 @@ def verdict(rows: Sequence[Row]) -> list[str]:
         text += number(largest, 2) if largest > 0 else "0"
         text += f", largest angle {number(max(judged), 2)} rad where the gap is open" if judged else ""
         told.append(text)
+        above = [row for row in exact if row["relative_excess"] > EXCESS_TOL]
+        if above:
+            told.append(f"ended above the closed form: {_named(above, rows)}")
         wide = [row for row in exact if is_judged(row) and row["max_angle"] > ANGLE_TOL]
         if wide:
             told.append(f"angle above {power(ANGLE_TOL)} although the gap is open: {_named(wide, rows)}")
