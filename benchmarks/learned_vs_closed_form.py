@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from spectral_ssl import spec
+from spectral_ssl.compare import GAP_JUDGED
 from spectral_ssl.experiments.compare import ALL_METHODS
-from spectral_ssl.experiments.rows import GAP_JUDGED, make_row, parse_methods
+from spectral_ssl.experiments.rows import make_row, parse_methods
 from spectral_ssl.experiments.setting import load_data, make_setting
 from spectral_ssl.runs import machine, to_jsonable
 from spectral_ssl.spectrum import Spectra

@@ -42,6 +42,7 @@ from spectral_ssl.spec import Option, coerce, from_text, metavar, options_of
 __all__ = ["COMMANDS", "main"]
 
 PROGRAM = "spectral-ssl"
+PIPED_WIDTH = 120  # columns of tables that go to a file or a pipe
 ABOUT = (
     "Say in closed form what SimCLR, VICReg and Barlow Twins will learn from data and a relation between samples, then "
     "train the real losses and show the gap."
@@ -92,7 +93,7 @@ class Job:
 
             from spectral_ssl.report.tables import render
 
-            render(payload, Console())
+            render(payload, Console(width=None if sys.stdout.isatty() else PIPED_WIDTH))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from spectral_ssl.linalg import principal_sines, range_basis, svd
 from spectral_ssl.linalg import rank as numerical_rank
 
 __all__ = [
+    "GAP_JUDGED",
     "METRICS",
     "align",
     "compare",
@@ -27,6 +28,7 @@ __all__ = [
     "principal_angles",
 ]
 
+GAP_JUDGED = 1e-3  # an angle is judged only where the relative eigenvalue gap is at least this
 RANK_TOL = 1e-6  # a singular value of a trained embedding below this share of the largest has not been used
 
 

@@ -15,6 +15,7 @@ answer whose residual is too large is not returned: another solver is tried, the
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ RESTARTS = 1000  # Lanczos restarts before it counts as stalled; expanders need 
 SHIFT = 1e-9  # relative to |M|: shift-invert solves (M + shift I) x = b, regular where M is not
 CHECK_TOL = 1e-6  # relative residual at which the search for a missed copy may stop
 CHECK_STEPS = 20_000  # Lanczos steps of that search; it takes hundreds
+ARPACK_TAKES_RNG = "rng" in inspect.signature(scipy.sparse.linalg.eigsh).parameters
 PASSES = 12  # rounds of solving and looking for missed copies; one or two are the rule
 
 Solver = Literal["dense", "shift-invert", "lanczos"]
@@ -143,6 +145,8 @@ def whitening(B: Array) -> tuple[Array, Array]:
     neither decide the rank nor cost accuracy: the answer for a rescaled B is the rescaled answer.
     """
     D = B.shape[0]
+    if not np.all(np.isfinite(B)):
+        raise NumericalError(f"a {D} x {D} matrix of second moments holds NaN or infinite values; divide X by its size")
     scale = np.sqrt(np.clip(np.diag(B), 0.0, None))
     inverse = np.divide(1.0, scale, out=np.zeros(D), where=scale > EPS * max(scale.max(initial=0.0), 1e-300))
     used = inverse > 0
@@ -376,6 +380,8 @@ def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, 
         (n, n), matvec=lambda v: project(apply(project(v.ravel()))), dtype=np.float64
     )
     start = project(rng.standard_normal(n))
+    # where a Krylov space is exhausted ARPACK goes on from a random vector, which scipy < 1.17 cannot be told to repeat
+    seeded: dict[str, Any] = {"rng": rng} if ARPACK_TAKES_RNG else {}
     try:
         # "LM", not "LA": where a shift estimated too small leaves M + shift an eigenvalue below zero, it is wanted too
         _, V = scipy.sparse.linalg.eigsh(
@@ -386,6 +392,7 @@ def _arpack_top(apply: Callable[[Array], Array], n: int, k: int, locked: Array, 
             tol=0.1 * SHARP_TOL,
             ncv=min(n - 1, max(5 * k // 2, 48)),
             maxiter=RESTARTS,
+            **seeded,
         )
     except scipy.sparse.linalg.ArpackNoConvergence as error:
         raise NumericalError(

@@ -32,6 +32,7 @@ __all__ = ["Step", "TrainResult", "check_size", "find_device", "train"]
 CHUNK = 10  # L-BFGS iterations between looks at the gradient
 HISTORY = 30  # curvature pairs: more than torch's example value of 10, because the tail converges at the gap's pace
 ROUNDING = 1e-14  # differences of the loss below this share of its size are noise: a line search cannot see them
+DECREASE_LEFT = 1e-11  # expected relative decrease at which a stalled search counts as at its minimum
 RESTARTS = 4  # of L-BFGS with fresh curvature, as long as each lowers the loss
 POLISH = 60  # quasi-Newton steps without a line search, each seen to help in the first tens or not at all
 STALL = 3  # chunks without a lower loss or a smaller gradient before the line search is given up
@@ -324,7 +325,7 @@ class _Search:
         return gradient
 
     def lbfgs(self) -> str:
-        gradient, stalled = self.look(), False
+        gradient, stalled, left = self.look(), False, np.inf
         for _ in range(RESTARTS):
             engine = torch.optim.LBFGS(
                 [self.B],
@@ -341,9 +342,10 @@ class _Search:
                 gradient = self.look()
                 idle = 0 if self._lower_than(loss) or self.best_gradient < 0.9 * smallest else idle + 1
             stalled = idle >= STALL
+            left = self._decrease_left(engine)
             if stalled and self.best_gradient > self.tol:
                 self._polish(engine)
-            if not stalled or not self._lower_than(before) or self.best_gradient <= ROUNDING**0.5:
+            if not stalled or not self._lower_than(before) or left <= DECREASE_LEFT:
                 break
             # stale curvature can stop a line search on the way: begin again from the best point, with none
             with torch.no_grad():
@@ -357,8 +359,7 @@ class _Search:
         if self.best_gradient <= self.tol:
             self.converged = True
             return f"converged: gradient {self.best_gradient:.1e} <= {self.tol:.0e} after {n} evaluations"
-        if stalled and self.best_gradient <= ROUNDING**0.5:
-            # the decrease left is of the order of the squared gradient
+        if stalled and left <= DECREASE_LEFT:
             self.converged = True
             return f"converged to the rounding of the loss: gradient {self.best_gradient:.1e} after {n} evaluations"
         if n >= self.max_iter:
@@ -367,6 +368,16 @@ class _Search:
                 "raise max_iter to go on"
             )
         return f"stalled: no lower loss and gradient {self.best_gradient:.1e} > {self.tol:.0e} after {n} evaluations"
+
+    @staticmethod
+    def _decrease_left(engine: torch.optim.LBFGS) -> float:
+        """What the last quasi-Newton step -d'g expected to gain, relative to the loss at the start.
+
+        A small gradient alone proves little: along a flat direction it can hide a loss still to fall.
+        """
+        (state,) = engine.state.values()
+        expected = -float(state["d"].dot(state["prev_flat_grad"]))
+        return expected if expected >= 0 else np.inf
 
     def _lower_than(self, loss: float) -> bool:
         return self.best_loss < loss - ROUNDING * max(abs(loss), self.problem.size)

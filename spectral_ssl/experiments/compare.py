@@ -178,6 +178,7 @@ def price_of_linearity(
         found.append(
             {
                 "method": method_name(method),
+                "hyper": row["hyper"],
                 "relation": setting.relation,
                 "loss_free": free.loss,
                 "loss_linear": row["loss_closed"],

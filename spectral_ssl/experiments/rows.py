@@ -11,6 +11,7 @@ import numpy as np
 
 from spectral_ssl import spec
 from spectral_ssl.compare import (
+    GAP_JUDGED,
     compare,
     effective_rank,
     exact_rank,
@@ -35,7 +36,6 @@ __all__ = ["Row", "can_probe", "make_row", "parse_methods", "relative_excess"]
 TRAIN_TOL = 1e-9  # the default of `train`
 BOUND_EVALUATIONS = 400  # there is no closed form to land on: the tail of the search is not worth its minutes
 BOUND_TOL = 1e-6
-GAP_JUDGED = 1e-3  # an angle is judged only where the relative eigenvalue gap is at least this
 
 
 class Row(dict[str, Any]):
@@ -201,6 +201,8 @@ def _assemble(
     }
     if setting.data.y is not None:
         row.arrays["y"] = setting.data.class_codes if setting.data.is_classification else setting.data.y
+        if setting.data.is_classification:
+            row.arrays["classes"] = np.array([str(c) for c in setting.data.classes])
     if best is not None:
         row.arrays |= {
             "Z_closed": best.embedding.Z,

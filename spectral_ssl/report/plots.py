@@ -344,6 +344,9 @@ class _Colouring:
             self.limits = (float(known.min()), float(known.max())) if known.size else self.limits
         elif self.labels:
             self.classes = [c for c in np.unique(np.concatenate(self.labels)).tolist() if c != -1]  # -1: no label
+        names = next((n for panel in drawn if (n := panel.arrays.get("classes")) is not None), None)
+        # y holds codes 0 .. C - 1; their names, where the run kept them, stand in the legend
+        self.names = [str(c if names is None or c >= len(names) else names[c]) for c in self.classes]
 
     def colours(self) -> list[Any]:
         if len(self.classes) <= len(CLASS_COLOURS):
@@ -356,8 +359,8 @@ class _Colouring:
         if not 0 < len(self.classes) <= 24:
             return []
         return [
-            (str(name), key_line(color=colour, marker="o", linestyle="none", markersize=8))
-            for name, colour in zip(self.classes, self.colours(), strict=True)
+            (name, key_line(color=colour, marker="o", linestyle="none", markersize=8))
+            for name, colour in zip(self.names, self.colours(), strict=True)
         ]
 
     def scatter(self, axes: Axes, panel: Panel, points: Array, shown: Array) -> Any:

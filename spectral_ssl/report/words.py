@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spectral_ssl.compare import GAP_JUDGED
 from spectral_ssl.errors import DataError
 from spectral_ssl.spec import parse_call
 
 __all__ = ["ANGLE_TOL", "GAP_JUDGED", "distinct_labels", "is_bound", "is_judged", "label", "number", "short_hyper"]
 
 ANGLE_TOL = 1e-5  # radians: training stops at a gradient of 1e-9, and an angle is a gradient divided by a gap
-GAP_JUDGED = 1e-3  # an angle is judged only where the relative eigenvalue gap is at least this
-EXCESS_TOL = 1e-6  # of the way from collapse to the closed form: a trained loss nearer than this has arrived
+EXCESS_TOL = 1e-8  # of the way from collapse to the closed form: a trained loss nearer than this has arrived
 
 Row = Mapping[str, Any]
 
