@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from spectral_ssl import spec
-from spectral_ssl.compare import GAP_JUDGED
+from spectral_ssl.comparison import GAP_JUDGED
 from spectral_ssl.experiments.compare import ALL_METHODS
 from spectral_ssl.experiments.rows import make_row, parse_methods
 from spectral_ssl.experiments.setting import load_data, make_setting

@@ -17,9 +17,9 @@ LAYERS = [
     ["spec", "progress", "runs"],
     ["linalg", "data"],
     ["graph", "relations", "moments", "embedding"],
-    ["spectrum", "solve", "classical", "compare"],
+    ["spectrum", "solve", "classical", "comparison"],
     ["methods", "theory"],
-    ["train"],
+    ["training"],
     ["report"],  # reads run directories, so experiments may draw theirs
     ["scale", "experiments"],
     ["estimators"],
@@ -30,7 +30,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 
 # Where a library may be imported at all, and where only inside functions, so that importing our module stays cheap.
 ALLOWED = {
-    "torch": {"methods", "train", "linalg", "scale.distributed"},
+    "torch": {"methods", "training", "linalg", "scale.distributed"},
     "networkx": {"graph"},
     "matplotlib": {"report"},
     "pandas": {"data"},

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spectral_ssl.compare import effective_rank, exact_rank
+from spectral_ssl.comparison import effective_rank, exact_rank
 from spectral_ssl.data import Dataset, read_array
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, SpectralWarning
 from spectral_ssl.experiments.compare import ALL_METHODS

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spectral_ssl.compare import knn_score, linear_probe_score
+from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
 from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
@@ -18,7 +18,7 @@ from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
-from spectral_ssl.train import check_size, find_device
+from spectral_ssl.training import check_size, find_device
 
 __all__ = ["compare_methods"]
 

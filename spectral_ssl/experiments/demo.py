@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-from spectral_ssl.compare import linear_probe_score
+from spectral_ssl.comparison import linear_probe_score
 from spectral_ssl.data import load_dataset
 from spectral_ssl.errors import SpectralWarning
 from spectral_ssl.experiments.compare import (

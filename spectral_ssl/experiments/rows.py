@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import spec
-from spectral_ssl.compare import (
+from spectral_ssl.comparison import (
     GAP_JUDGED,
     compare,
     effective_rank,
@@ -29,7 +29,7 @@ from spectral_ssl.methods.barlow_twins import BarlowTwins
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Model, Spectra
-from spectral_ssl.train import Step, TrainResult, train
+from spectral_ssl.training import Step, TrainResult, train
 
 __all__ = ["Row", "can_probe", "make_row", "parse_methods", "relative_excess"]
 

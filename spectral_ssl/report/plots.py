@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spectral_ssl.compare import align
+from spectral_ssl.comparison import align
 from spectral_ssl.linalg import svd
 from spectral_ssl.report.page import (
     DPI,

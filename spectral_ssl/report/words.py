@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from spectral_ssl.compare import GAP_JUDGED
+from spectral_ssl.comparison import GAP_JUDGED
 from spectral_ssl.errors import DataError
 from spectral_ssl.spec import parse_call
 

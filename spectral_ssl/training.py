@@ -375,7 +375,9 @@ class _Search:
 
         A small gradient alone proves little: along a flat direction it can hide a loss still to fall.
         """
-        (state,) = engine.state.values()
+        state = next(iter(engine.state.values()), {})
+        if "d" not in state or state["prev_flat_grad"] is None:  # it never took a step
+            return np.inf
         expected = -float(state["d"].dot(state["prev_flat_grad"]))
         return expected if expected >= 0 else np.inf
 
