@@ -52,10 +52,10 @@ class TrainResult:
     """A trained embedding and how training went.
 
     embedding: Z (N, K), with W (D, K) and mean in the linear model. loss: in float64, full graph, of this embedding.
-    losses (steps,): at every evaluation, the last at the embedding returned. gradient_norm: largest gradient entry at the end, of the loss divided by its
-    size at the start, in the whitened parameters. converged: gradient_norm <= tol, or no decrease
-    of the loss left above its rounding; message: why training stopped, in
-    words. method: with every hyper-parameter resolved.
+    losses (steps,): at every evaluation, the last at the embedding returned. gradient_norm: largest gradient entry at
+    the end, of the loss divided by its size at the start, in the whitened parameters. converged: gradient_norm <= tol,
+    or no decrease of the loss left above its rounding; message: why training stopped, in words. method: with every
+    hyper-parameter resolved.
     """
 
     embedding: Embedding
@@ -375,7 +375,7 @@ class _Search:
 
         A small gradient alone proves little: along a flat direction it can hide a loss still to fall.
         """
-        state = next(iter(engine.state.values()), {})
+        state: dict[str, Any] = next(iter(engine.state.values()), {})
         if "d" not in state or state["prev_flat_grad"] is None:  # it never took a step
             return np.inf
         expected = -float(state["d"].dot(state["prev_flat_grad"]))

@@ -58,7 +58,7 @@ def promised(rows: list[dict]) -> None:
             assert row["max_angle"] <= ANGLE_TOL, row
 
 
-# --- the promise, on real data ---------------------------------------------------------------------------------------
+# --- the promise, on real data --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("relation", ["knn(n_neighbors=10)", "labels", "views"])
@@ -104,7 +104,7 @@ def test_every_exact_method_lands_on_its_closed_form_on_a_users_csv_and_pair_lis
     assert record["relation"]["dropped_pairs"] == crossing
 
 
-# --- no leakage ------------------------------------------------------------------------------------------------------
+# --- no leakage -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("relation", ["knn", "labels", "views", "sequence"])
@@ -140,7 +140,7 @@ def test_views_relation_augments_training_originals_only_and_says_so() -> None:
     assert "shift" in setting.notes[0]
 
 
-# --- rows say what they claim -----------------------------------------------------------------------------------------
+# --- rows say what they claim ---------------------------------------------------------------------------------------
 
 
 def test_json_has_the_promised_shape_and_the_run_directory_repeats_it(
@@ -225,7 +225,7 @@ def test_corruption_leaves_small_invariance_vicreg_alone_when_K_reaches_the_rank
     assert probe["vicreg", 1.0] > 0.9 > 0.6 > probe["frobenius_simclr", 1.0]
 
 
-# --- audit and explain ------------------------------------------------------------------------------------------------
+# --- audit and explain ----------------------------------------------------------------------------------------------
 
 
 def test_audit_reports_zero_excess_at_an_optimum_and_the_loss_of_any_other(mine: Path) -> None:
@@ -269,7 +269,7 @@ def test_explain_solves_and_trains_nothing(model: str, monkeypatch: pytest.Monke
     assert record["relation"]["n_pairs"] > 1000
 
 
-# --- errors: one clear sentence, the right exit code, nothing left behind ----------------------------------------------
+# --- errors: one clear sentence, the right exit code, nothing left behind -------------------------------------------
 
 BAD = {
     "NaN in the data": ("--data nan.npy", "NaN"),
@@ -378,7 +378,7 @@ def test_an_interrupted_comparison_keeps_its_finished_rows(mine: Path, monkeypat
     assert "knn.vicreg.linear.2/Z_closed" in run.load_arrays("arrays")
 
 
-# --- what the README shows works ---------------------------------------------------------------------------------------
+# --- what the README shows works ------------------------------------------------------------------------------------
 
 
 def test_the_python_of_the_readme_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def data_summary(setting: Setting, original: Dataset) -> dict[str, Any]:
         "n_test": 0 if setting.probe_test is None else setting.probe_test.n_samples,
         "n_classes": len(original.classes) if original.y is not None and original.is_classification else None,
         "has_labels": original.y is not None,
-        "classes": [str(c) for c in original.classes] if original.y is not None and original.is_classification else None,
+        "classes": [str(c) for c in original.classes] if original.y is not None and original.is_classification else [],
         "fingerprint": original.fingerprint(),
         "warnings": list(original.describe()),
     }

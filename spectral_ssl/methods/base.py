@@ -122,10 +122,10 @@ def embedding_moments(Z: torch.Tensor, graph: Graph) -> Moments:
 
 def as_embedding(Z: Any, graph: Graph) -> torch.Tensor:
     """Z as a floating tensor (N, K), checked against the graph."""
-    Z = Z if isinstance(Z, torch.Tensor) else torch.tensor(np.asarray(Z, dtype=np.float64))
-    if Z.ndim != 2 or Z.shape[0] != graph.n_samples:
-        raise DataError(f"Z has shape {tuple(Z.shape)}, expected ({graph.n_samples}, K) for this relation")
-    return Z
+    found: torch.Tensor = Z if isinstance(Z, torch.Tensor) else torch.tensor(np.asarray(Z, dtype=np.float64))
+    if found.ndim != 2 or found.shape[0] != graph.n_samples:
+        raise DataError(f"Z has shape {tuple(found.shape)}, expected ({graph.n_samples}, K) for this relation")
+    return found
 
 
 class Method(abc.ABC):

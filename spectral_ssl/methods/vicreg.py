@@ -4,14 +4,14 @@ With Cov = Z'HZ / (N - ddof), alpha = variance, beta = covariance, gamma = invar
 
     L(Z) = alpha sum_k (1 - Cov_kk)^2 + beta sum_{j != k} Cov_jk^2 + (gamma / N) sum_ij A_ij |z_i - z_j|^2
 
-By the Dirichlet identity the last term is (2 gamma / N) tr(Z'LZ). For alpha = beta the first two are alpha |Cov -
-I|^2 and Lemma M solves the problem: with mu_1 <= mu_2 <= ... the eigenvalues of (L, H) over the model (the constant
-removed) and m_k = (N - ddof) mu_k / N,
+By the Dirichlet identity the last term is (2 gamma / N) tr(Z'LZ). For alpha = beta the first two are
+alpha |Cov - I|^2 and Lemma M solves the problem: with mu_1 <= mu_2 <= ... the eigenvalues of (L, H) over the model (the
+constant removed) and m_k = (N - ddof) mu_k / N,
 
     t_k = max(0, 1 - gamma m_k / alpha),   Z* = sqrt(N - ddof) U_{1:K} diag(sqrt t) Q,   min L = alpha (K - sum t_k^2)
 
-For beta > alpha the loss is no smaller anywhere and the same where Cov is diagonal, so the minimum stays and Q shrinks to
-signed permutations.
+For beta > alpha the loss is no smaller anywhere and the same where Cov is diagonal, so the minimum stays and Q shrinks
+to signed permutations.
 
 weighting="degree" replaces Cov by the degree-weighted Z'Hd'DHdZ / s and the invariance term by (2 gamma / s) tr(Z'LZ);
 then m_k = 1 - a_k, the eigenvalues of the normalised Laplacian.
