@@ -32,6 +32,8 @@ __all__ = [
     "views",
 ]
 
+SPARES = 10  # candidates searched past the k wanted, so that ties at the k-th distance are seen
+BLOCK = 4_000_000  # numbers in one block of differences: 32 MB
 MAX_NEIGHBOURS = 200_000_000  # stored pairs past which a radius relation is refused: about 3 GB
 
 
@@ -315,12 +317,31 @@ def _search(X: np.ndarray[Any, Any], metric: str, **options: Any) -> Any:
 def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any, Any]:
     N = X.shape[0]
     _check_whole(k, "n_neighbors", N - 1)
-    distance, index = _search(X, metric, n_neighbors=k + 1).kneighbors(X)
+    wide = min(k + 1 + SPARES, N)
+    distance, index = _search(X, metric, n_neighbors=wide).kneighbors(X)
+    if metric == "euclidean":
+        distance = _exact_distances(X, index)
     # the sample itself is found by its number, not by its place: among duplicates it need not come first
-    own = index == np.arange(N)[:, None]
-    own[~own.any(axis=1), -1] = True
-    i = np.repeat(np.arange(N), k)
-    return i, index[~own], distance[~own]
+    distance = np.where(index == np.arange(N)[:, None], -1.0, distance)
+    # equal distances by number: the search breaks ties by rounding, which changes with the number of threads
+    order = np.lexsort((index, distance))[:, 1 : k + 1]
+    own = distance.min(axis=1) >= 0
+    order[own] = np.lexsort((index[own], distance[own]))[:, :k]
+    return np.repeat(np.arange(N), k), np.take_along_axis(index, order, 1).ravel(), _picked(distance, order)
+
+
+def _exact_distances(X: Any, index: Any) -> Any:
+    """|x_i - x_j| by differences, (N, m) for the candidates j = index[i]; the search's own come from products."""
+    out = np.empty(index.shape)
+    rows = max(1, BLOCK // max(1, index.shape[1] * X.shape[1]))
+    for start in range(0, X.shape[0], rows):
+        block = slice(start, start + rows)
+        out[block] = np.sqrt(((X[block, None, :] - X[index[block]]) ** 2).sum(axis=2))
+    return out
+
+
+def _picked(distance: Any, order: Any) -> Any:
+    return np.take_along_axis(distance, order, 1).ravel()
 
 
 def _upper(A: Any) -> tuple[Any, Any, Any]:
