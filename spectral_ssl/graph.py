@@ -550,6 +550,8 @@ def _checked_adjacency(A: Any, n_samples: int) -> Any:
     A.sum_duplicates()
     _check_weights(A.data, "adjacency")
     A.eliminate_zeros()
+    if max(A.nnz, n_samples) <= np.iinfo(np.int32).max:  # products are bound by memory: 12 bytes an entry, not 16
+        A.indices, A.indptr = A.indices.astype(np.int32), A.indptr.astype(np.int32)
     difference = abs(A - A.T)
     if difference.nnz and difference.data.max() > 1e-12 * A.data.max():
         i, j = (int(c[int(np.argmax(difference.tocoo().data))]) for c in difference.tocoo().coords)

@@ -33,6 +33,7 @@ CHUNK = 10  # L-BFGS iterations between looks at the gradient
 HISTORY = 30  # curvature pairs: more than torch's example value of 10, because the tail converges at the gap's pace
 ROUNDING = 1e-14  # differences of the loss below this share of its size are noise: a line search cannot see them
 DECREASE_LEFT = 1e-11  # expected relative decrease at which a stalled search counts as at its minimum
+GRADIENT_AT_ROUNDING = 1e-6  # and the gradient it may leave: curvature not learnt yet expects no decrease either
 RESTARTS = 4  # of L-BFGS with fresh curvature, as long as each lowers the loss
 POLISH = 60  # quasi-Newton steps without a line search, each seen to help in the first tens or not at all
 STALL = 3  # chunks without a lower loss or a smaller gradient before the line search is given up
@@ -53,7 +54,8 @@ class TrainResult:
 
     embedding: Z (N, K), with W (D, K) and mean in the linear model. loss: in float64, full graph, of this embedding.
     losses (steps,): at every evaluation, the last at the embedding returned. gradient_norm: largest gradient entry at
-    the end, of the loss divided by its size at the start, in the whitened parameters. converged: gradient_norm <= tol,
+    the end, of the loss divided by its size at the start, in the whitened parameters, times the root mean square of
+    its column where that exceeds 1. converged: gradient_norm <= tol,
     or no decrease of the loss left above its rounding; message: why training stopped, in words. method: with every
     hyper-parameter resolved.
     """
@@ -310,7 +312,9 @@ class _Search:
         """The gradient at the current point: recorded, reported, refused if not finite."""
         self.evaluate()
         assert self.B.grad is not None
-        gradient = float(self.B.grad.abs().max())
+        # a loss blind to the size of a column has a gradient of 1 / size there: weigh it back, or size passes for success
+        size = self.B.detach().square().mean(dim=0).sqrt().clamp_min(1.0)
+        gradient = float((self.B.grad.abs() * size).max())
         if not (np.isfinite(gradient) and np.isfinite(self.losses[-1])):
             raise NumericalError(
                 f"the loss or its gradient became NaN or infinite after {len(self.losses)} evaluations; "
@@ -359,7 +363,7 @@ class _Search:
         if self.best_gradient <= self.tol:
             self.converged = True
             return f"converged: gradient {self.best_gradient:.1e} <= {self.tol:.0e} after {n} evaluations"
-        if stalled and left <= DECREASE_LEFT:
+        if stalled and left <= DECREASE_LEFT and self.best_gradient <= GRADIENT_AT_ROUNDING:
             self.converged = True
             return f"converged to the rounding of the loss: gradient {self.best_gradient:.1e} after {n} evaluations"
         if n >= self.max_iter:

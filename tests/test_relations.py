@@ -97,6 +97,15 @@ def test_more_duplicates_than_neighbours_leave_every_sample_with_k_neighbours() 
     assert A.sum(axis=1).min() >= 2
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 6])
+def test_equal_distances_are_broken_by_number(k: int) -> None:
+    """A square lattice, far from the origin so that a search by products rounds: up to eight neighbours tie."""
+    X = np.stack(np.meshgrid(np.arange(6.0), np.arange(7.0)), axis=-1).reshape(-1, 2) + 1000.3
+    near = nearest_by_loops(np.round(X - 1000.3), k)
+    expected = [[float(j in near[i] or i in near[j]) for j in range(42)] for i in range(42)]
+    np.testing.assert_array_equal(adjacency(relations.knn(data(X - 0.3), n_neighbors=k)), expected)
+
+
 @pytest.mark.parametrize("radius", [0.8, 1.5, 100.0])
 def test_epsilon_joins_all_within_the_radius(radius: float) -> None:
     X = cloud()
@@ -366,7 +375,7 @@ def test_members_of_groups_go_to_other_classes() -> None:
     assert np.count_nonzero(half != y) == 20
 
 
-@given(st.floats(0, 1))
+@given(st.sampled_from([0, 0.0, 1, 1.0]) | st.floats(1e-6, 1 - 1e-6))
 def test_mixing_is_linear_and_keeps_both_storages(t: float) -> None:
     a = relations.knn(data(cloud(12)), n_neighbors=2)
     b = relations.labels(data(y=np.arange(12) % 3))
