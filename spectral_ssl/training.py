@@ -312,7 +312,7 @@ class _Search:
         """The gradient at the current point: recorded, reported, refused if not finite."""
         self.evaluate()
         assert self.B.grad is not None
-        # a loss blind to the size of a column has a gradient of 1 / size there: weigh it back, or size passes for success
+        # a loss blind to the size of a column has a gradient of 1 / size there: weighed back, size is no success
         size = self.B.detach().square().mean(dim=0).sqrt().clamp_min(1.0)
         gradient = float((self.B.grad.abs() * size).max())
         if not (np.isfinite(gradient) and np.isfinite(self.losses[-1])):
