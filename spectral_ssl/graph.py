@@ -575,6 +575,6 @@ def _inner(a: Any, b: Any) -> float:
     if isinstance(b, Groups):
         C = a.tocoo()
         i, j = C.coords
-        inside = (b.codes[i] == b.codes[j]) & (b.codes[i] >= 0) & (b.diagonal | (i != j))
+        inside = (b.codes[i] == b.codes[j]) & (b.diagonal | (i != j))  # outside the groups row_weight is 0
         return float((C.data * b.row_weight[i])[inside].sum())
     return float(a.multiply(b).sum())

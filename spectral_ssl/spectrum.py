@@ -153,8 +153,9 @@ class Spectra:
         }[pencil]
         pairs = linalg.generalized_eigh(A, B, largest=pencil != "laplacian")
         values = pairs.values
-        # rounding of a D x D problem: a direction this faint must not count towards a rank
-        values = np.where(np.abs(values) <= ZERO_TOL * np.abs(values).max(initial=0.0), 0.0, values)
+        # a direction fainter than the rounding of this problem, told by its residuals, must not count towards a rank
+        faint = max(ZERO_TOL, 10 * float(pairs.residuals.max(initial=0.0)))
+        values = np.where(np.abs(values) <= faint * np.abs(values).max(initial=0.0), 0.0, values)
         if pencil == "laplacian":
             values = np.maximum(values, 0.0)  # L is psd
         return Spectrum(

@@ -425,3 +425,11 @@ def test_all_public_names_are_themselves_whatever_was_imported_first() -> None:
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_rank_counts_no_direction_that_only_rounding_made() -> None:
+    # 30 features of unlike units, nearly collinear: eigenvalues of the label pencil that are zero come out near 1e-11
+    data = ss.load_dataset("breast_cancer")
+    graph = ss.relations.labels(data)
+    assert ss.optimum(ss.FrobeniusSimCLR(), graph, 8, X=data.X).rank == 2  # rank of X'AX: one direction per class
+    assert ss.optimum(ss.SpectralContrastive(), graph, 8, X=data.X).rank == 2

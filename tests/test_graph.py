@@ -133,7 +133,7 @@ def test_a_dense_matrix_of_any_real_type_is_accepted(dtype: type) -> None:
 
 
 def test_unsummed_duplicates_and_stored_zeros_of_a_sparse_matrix_are_resolved() -> None:
-    A = scipy.sparse.csr_array((np.array([1.0, 2, 1, 2, 0, 0]), ([0, 0, 1, 1, 0, 2], [1, 1, 0, 0, 2, 0])), shape=(3, 3))
+    A = scipy.sparse.csr_array((np.array([2.0, 0, 1, 1, 2, 0]), [1, 2, 1, 0, 0, 0], [0, 3, 5, 6]), shape=(3, 3))
     graph = Graph.from_adjacency(A)
     assert graph.n_pairs == 1
     np.testing.assert_array_equal(graph.degree, [3, 3, 0])

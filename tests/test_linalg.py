@@ -127,6 +127,28 @@ def test_the_stated_residual_of_a_dense_pencil_is_the_measured_one(seed: int, D:
     assert all(np.abs(moved - mu).min() <= b + 1e-12 for mu, b in zip(pairs.values, bound, strict=True))
 
 
+@pytest.mark.parametrize("largest", [True, False])
+def test_vectors_gone_astray_are_seen_in_the_stated_residual(largest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last eigenproblem returns vectors turned by 1e-6: the residual says so, and by how much."""
+    rng = np.random.default_rng(0)
+    A, B = symmetric(rng, 6), definite(rng, 6)
+    turn = scipy.linalg.expm(1e-6 * np.triu(np.ones((6, 6)), 1) - 1e-6 * np.tril(np.ones((6, 6)), -1))
+    solve, calls = linalg.eigh, []
+
+    def astray(M):
+        calls.append(M)
+        values, V = solve(M)
+        return (values, V) if len(calls) == 1 else (values, V @ turn)  # the first call whitens B
+
+    monkeypatch.setattr(linalg, "eigh", astray)
+    pairs = linalg.generalized_eigh(A, B, largest=largest)
+    R = np.linalg.cholesky(B)
+    difference = A @ pairs.vectors - B @ pairs.vectors * pairs.values
+    true = np.linalg.norm(scipy.linalg.solve_triangular(R, difference, lower=True), axis=0)
+    np.testing.assert_allclose(pairs.residuals * np.abs(pairs.values).max(), true, rtol=1e-6)
+    assert true.max() > 1e-7
+
+
 @given(seeds, st.integers(1, 10), st.data())
 def test_whitening_inverts_on_the_range_and_spans_the_null_space(seed: int, D: int, data: st.DataObject) -> None:
     r = data.draw(st.integers(0, D))
@@ -424,6 +446,12 @@ def test_stalled_lanczos_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) ->
     M = scipy.sparse.linalg.aslinearoperator(laplacian(nx.path_graph(1600)))
     with pytest.raises(NumericalError, match=r"of 5 eigenpairs converged in 1 restarts.*ask for fewer components"):
         linalg.smallest_eigenpairs(M, 5, upper=4.0, null=np.full(1600, 1 / 40))
+
+
+def test_a_residual_that_is_no_number_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linalg, "_dense_bottom", lambda M, k, Q, upper: (np.zeros(k), np.full((M.shape[0], k), np.nan)))
+    with pytest.raises(NumericalError, match="dense: relative residual nan"):
+        linalg.smallest_eigenpairs(laplacian(nx.path_graph(9)), 2, upper=4.0)
 
 
 def test_nan_is_refused_by_every_sparse_solver(forced: str) -> None:
