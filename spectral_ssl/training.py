@@ -10,6 +10,7 @@ of implicit bias.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from spectral_ssl import linalg
 from spectral_ssl.embedding import Array, Embedding
@@ -34,6 +36,7 @@ HISTORY = 30  # curvature pairs: more than torch's example value of 10, because 
 ROUNDING = 1e-14  # differences of the loss below this share of its size are noise: a line search cannot see them
 DECREASE_LEFT = 1e-11  # expected relative decrease at which a stalled search counts as at its minimum
 GRADIENT_AT_ROUNDING = 1e-6  # and the gradient it may leave: curvature not learnt yet expects no decrease either
+SMALL = 1000  # samples up to which one thread evaluates a loss as fast as several
 RESTARTS = 4  # of L-BFGS with fresh curvature, as long as each lowers the loss
 POLISH = 60  # quasi-Newton steps without a line search, each seen to help in the first tens or not at all
 STALL = 3  # chunks without a lower loss or a smaller gradient before the line search is given up
@@ -110,10 +113,11 @@ def train(
     if init_scale is not None and not (np.isfinite(init_scale) and init_scale > 0):
         raise DataError(f"init_scale must be a positive number or None, got {init_scale}")
     try:
-        B = problem.start(seed, init_scale)
-        search = _Search(problem, B, max_iter, tol, callbacks)
-        message = search.lbfgs() if optimizer == "lbfgs" else search.descend(learning_rate or 0.0)
-        embedding, loss_terms = problem.finish(search.best)
+        with problem.threads():
+            B = problem.start(seed, init_scale)
+            search = _Search(problem, B, max_iter, tol, callbacks)
+            message = search.lbfgs() if optimizer == "lbfgs" else search.descend(learning_rate or 0.0)
+            embedding, loss_terms = problem.finish(search.best)
     except torch.OutOfMemoryError as error:
         raise ResourceError(
             f"training does not fit the memory of {problem.device}; pass device='cpu', or fewer samples"
@@ -222,6 +226,11 @@ class _Problem:
     def objective(self, B: torch.Tensor) -> torch.Tensor:
         """The loss, without its constant."""
         return torch.stack([v.reshape(()) for k, v in self._terms(B).items() if k != "constant"]).sum()
+
+    def threads(self) -> contextlib.AbstractContextManager[Any]:
+        """One thread where a step is small: threads that wait for each other cost more than the step itself."""
+        small = self._moments is not None or self.graph.n_samples <= SMALL
+        return threadpool_limits(1) if small and self.device.type == "cpu" else contextlib.nullcontext()
 
     def start(self, seed: int, init_scale: float | None) -> torch.Tensor:
         rows = self.n_rows
