@@ -56,7 +56,7 @@ COPY_TOL = 1e-9  # decrease, as a share of the largest eigenvalue held, that cou
 ROUNDING = 100 * EPS  # decrease relative to |M| that is rounding of the Rayleigh quotients and no copy
 RESTARTS = 1000  # Lanczos restarts before it counts as stalled; expanders need fewer than ten
 SHIFT = 1e-9  # relative to |M|: shift-invert solves (M + shift I) x = b, regular where M is not
-CHECK_TOL = 1e-6  # relative residual at which the search for a missed copy may stop
+CHECK_TOL = 1e-8  # relative residual at which the search for a missed copy may stop
 CHECK_STEPS = 20_000  # Lanczos steps of that search; it takes hundreds
 ARPACK_TAKES_RNG = "rng" in inspect.signature(scipy.sparse.linalg.eigsh).parameters
 PASSES = 12  # rounds of solving and looking for missed copies; one or two are the rule
@@ -305,7 +305,7 @@ def _krylov_bottom(M: Any, k: int, Q: Array, upper: float, solver: Solver) -> tu
             continue
         # deflated by all pairs held, the next value: had a copy been missed, it would lie below the last of them
         size = float(np.abs(values).max())
-        tol = CHECK_TOL if inverse else max(CHECK_TOL * size / upper, EPS)
+        tol = CHECK_TOL if inverse else max(CHECK_TOL * size / upper, SHARP_TOL)
         theta = _lanczos_top(apply, np.hstack([Q, V]), rng, tol)
         following = 1 / theta - shift if inverse else upper - theta
         if following > values[-1] - COPY_TOL * size - ROUNDING * upper:

@@ -152,10 +152,7 @@ class Spectra:
             "cross_moment": (m.adjacency, np.eye(m.n_features), None),
         }[pencil]
         pairs = linalg.generalized_eigh(A, B, largest=pencil != "laplacian")
-        values = pairs.values
-        # a direction fainter than the rounding of this problem, told by its residuals, must not count towards a rank
-        faint = max(ZERO_TOL, 10 * float(pairs.residuals.max(initial=0.0)))
-        values = np.where(np.abs(values) <= faint * np.abs(values).max(initial=0.0), 0.0, values)
+        values = _without_faint(pairs.values, pairs.residuals)
         if pencil == "laplacian":
             values = np.maximum(values, 0.0)  # L is psd
         return Spectrum(
@@ -191,7 +188,10 @@ class Spectra:
     def _free(self, pencil: Pencil, r: int) -> Spectrum:
         held = self._held.get(pencil)
         if held is None or (held.values.size < r and not held.complete):
-            held = self._held[pencil] = self._solve(pencil, r)
+            held = self._solve(pencil, r)
+            if pencil != "laplacian":  # whose small eigenvalues are those that count; its zeros are known by components
+                held = replace(held, values=_without_faint(held.values, held.residuals))
+            self._held[pencil] = held
         return held
 
     def _solve(self, pencil: Pencil, r: int) -> Spectrum:
@@ -228,6 +228,12 @@ class Spectra:
             residuals=_residuals(self._graph, pencil, values, vectors),
             dimension=spectrum.dimension + (constant is not None),
         )
+
+
+def _without_faint(values: Array, residuals: Array) -> Array:
+    """Zero where a direction is fainter than the rounding of its problem, told by the residuals: no rank counts it."""
+    faint = max(ZERO_TOL, 10 * float(residuals.max(initial=0.0)))
+    return np.where(np.abs(values) <= faint * np.abs(values).max(initial=0.0), 0.0, values)
 
 
 def _residuals(graph: Graph, pencil: str, values: Array, vectors: Array) -> Array:

@@ -149,7 +149,11 @@ def shards(
 def test_shards_merged_in_any_order_equal_one_pass(seed: int, n_shards: int, random: Any) -> None:
     parts, X, graph = shards(np.random.default_rng(seed), n_shards, 0.0)
     once = Moments.from_arrays(X, graph)
-    assert_equal(Moments.from_chunks(iter(parts)), once)
+    merged = Moments.from_chunks(iter(parts))
+    assert_equal(merged, once)
+    assert merged.n_samples == once.n_samples
+    assert merged.total_weight == pytest.approx(once.total_weight)
+    assert merged.adjacency_norm2 == pytest.approx(once.adjacency_norm2)
     random.shuffle(parts)
     assert_equal(Moments.from_chunks(parts), once)
     # a tree of merges: + is associative
