@@ -125,7 +125,11 @@ def _spectrum_distance(a: Embedding, b: Embedding) -> float:
 
 
 def _as_embedding(Z: Any, name: str) -> Embedding:
-    array = np.asarray(Z.Z if isinstance(Z, Embedding) else Z, dtype=np.float64)
+    Z = getattr(Z, "embedding", Z)  # of an Optimum or a TrainResult
+    try:
+        array = np.asarray(Z.Z if isinstance(Z, Embedding) else Z, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be an embedding or an array (N, K), got {type(Z).__name__}") from error
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
         raise DataError(f"{name} has shape {array.shape}, expected (N, K) with at least 2 samples and 1 component")
     if not np.all(np.isfinite(array)):

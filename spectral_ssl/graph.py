@@ -462,10 +462,11 @@ class Graph:
     ) -> Iterator[str]:
         if n_components > 1:
             yield (
-                f"{n_components:,} connected components: L has {n_components - 1:,} zero eigenvalues besides the "
-                f"constant. Over all embeddings (free model) every method has more than one optimum while "
-                f"K < {n_components - 1:,}: losses agree, subspaces need not. VICReg keeps these directions "
-                "at every invariance; a linear model breaks the tie."
+                f"{n_components:,} connected components: besides the constant, 0 is an eigenvalue of L "
+                f"{n_components - 1:,} times over (and 1 of the normalised adjacency, where all have pairs). VICReg "
+                "keeps these directions at every invariance; over all embeddings, VICReg and the degree-normalised "
+                "methods have more than one optimum while K is smaller: losses agree, subspaces need not. A linear "
+                "model breaks the tie."
             )
         if np.all(sizes[: n_components - isolated] > 1) and n_components > 2 and sizes[0] <= 16:
             yield (
@@ -494,8 +495,9 @@ class Graph:
             )
         if positive is not None:
             yield (
-                f"A has {positive:,} positive eigenvalues: Frobenius SimCLR, spectral contrastive and Barlow Twins "
-                f"cannot exceed rank {positive:,} in the free model, VICReg can."
+                f"A has {positive:,} positive eigenvalues: over all embeddings Frobenius SimCLR and spectral "
+                f"contrastive cannot exceed rank {positive:,}, nor C of Barlow Twins have more positive directions; "
+                "VICReg can."
             )
 
 

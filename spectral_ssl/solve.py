@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spectral_ssl.embedding import Optimum
     from spectral_ssl.methods.base import Method
 
-__all__ = ["as_spectra", "optimum"]
+__all__ = ["as_spectra", "check_method", "optimum"]
 
 
 def as_spectra(relation: Graph | Spectra, X: Any = None) -> Spectra:
@@ -30,6 +30,13 @@ def as_spectra(relation: Graph | Spectra, X: Any = None) -> Spectra:
     return Spectra(relation, X=X)
 
 
+def check_method(method: Any) -> None:
+    """Raise DataError unless `method` is a method with its hyper-parameters, such as VICReg()."""
+    if isinstance(method, type) or not (hasattr(method, "pencil") and hasattr(method, "loss_terms")):
+        came = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
+        raise DataError(f"a method is an object such as ss.VICReg() or ss.BarlowTwins(), got {came}")
+
+
 def optimum(method: Method, graph: Graph | Spectra, n_components: int, *, X: Any = None) -> Optimum:
     """The attainable minimum of a method's loss, exactly and without training.
 
@@ -42,6 +49,7 @@ def optimum(method: Method, graph: Graph | Spectra, n_components: int, *, X: Any
     Raises DataError for K out of range, NotClosedForm where theory gives no closed form, NumericalError where an
     eigensolver's residual stays too large.
     """
+    check_method(method)
     spectra = as_spectra(graph, X)
     K = int(n_components) if isinstance(n_components, np.integer) else n_components
     if isinstance(K, bool) or not isinstance(K, int) or K < 1:

@@ -55,6 +55,9 @@ MAX_TEXT = 10_000  # characters; Python's parser recurses, so text without a lim
 # ---------------------------------------------------------------------------------------------------- the notation
 
 
+WORDS = {"true": True, "false": False, "none": None}  # as other configuration languages write them
+
+
 def parse_call(text: str) -> Call:
     """Read ``name`` or ``name(option=value, ...)``."""
     calls = parse_calls(text)
@@ -82,6 +85,8 @@ def parse_calls(text: str) -> list[Call]:
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte; brackets nested beyond all reason
         raise DataError(f"cannot read {text[:60]!r}: {error}") from None
+    if isinstance(tree, ast.Tuple) and not tree.elts:
+        raise DataError(f"{text!r} holds no name; write a name such as knn, or knn(n_neighbors=10)")
     return [_call(node, text) for node in (tree.elts if isinstance(tree, ast.Tuple) else [tree])]
 
 
@@ -114,7 +119,7 @@ def _call(node: ast.expr, text: str) -> Call:
 
 def _value(node: ast.expr, where: str, text: str) -> Any:
     if isinstance(node, ast.Name):
-        return node.id
+        return WORDS.get(node.id, node.id)
     if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool | int | float | str)):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):

@@ -26,7 +26,8 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from spectral_ssl import linalg
-from spectral_ssl.errors import DataError, ResourceError
+from spectral_ssl.data import as_dataset
+from spectral_ssl.errors import DataError, NumericalError, ResourceError
 from spectral_ssl.graph import Graph
 from spectral_ssl.moments import Moments
 
@@ -38,6 +39,8 @@ Model = Literal["free", "linear"]
 
 TIE_TOL = 1e-9  # two eigenvalues closer than this share of the largest count as copies of one
 ZERO_TOL = 1e-12  # an eigenvalue of a dense pencil below this share of the largest is zero
+CONDITION_MAX = 1e6  # of X'X at unit diagonal, past which X is factorised itself: 1e6 roundings are 2e-10
+MOMENTS_TOL = 1e-8  # relative residual past which moments alone are refused
 MARGIN = 8  # eigenpairs computed past the components asked for: the gap, and a scree plot worth reading
 
 
@@ -115,12 +118,13 @@ class Spectra:
         if moments is not None and graph is not None and moments.n_samples != graph.n_samples:
             raise DataError(f"the moments are of {moments.n_samples} samples, the relation of {graph.n_samples}")
         self.graph = graph
-        self.X: Array | None = None if X is None else np.asarray(X, dtype=np.float64)
+        self.X: Array | None = None if X is None else np.asarray(as_dataset(X, name="X").X)
         self.moments = moments
         if graph is not None and self.X is not None:
             self.moments = Moments.from_arrays(self.X, graph)
         self.model: Model = "free" if self.moments is None else "linear"
         self._held: dict[str, Spectrum] = {}
+        self._bases: dict[str, Basis | None] = {}
 
     @property
     def n_samples(self) -> int:
@@ -141,33 +145,66 @@ class Spectra:
 
     # --- linear: one dense D x D problem ----------------------------------------------------------------------------
 
+    def basis(self, pencil: Pencil) -> Basis | None:
+        """X whitened by the second matrix of a pencil through a singular value decomposition.
+
+        None where the moments alone are accurate enough, or where no X is held: products X'X square its condition.
+        """
+        if pencil not in self._bases:
+            m = self.moments
+            assert m is not None
+            found = None
+            if self.X is not None and pencil != "cross_moment" and linalg.condition(_second(m, pencil)) > CONDITION_MAX:
+                found = _basis(self.X, self._graph, m, pencil)
+            self._bases[pencil] = found
+        return self._bases[pencil]
+
     def _linear(self, pencil: Pencil) -> Spectrum:
         m = self.moments
         assert m is not None
-        A, B, mean = {
-            "laplacian": (m.laplacian, m.scatter, m.mean),
-            "adjacency": (m.adjacency, m.gram, None),
-            "degree": (m.adjacency, m.degree_gram, None),
-            "degree_centred": (m.adjacency_centred, m.degree_scatter, m.degree_mean),
-            "cross_moment": (m.adjacency, np.eye(m.n_features), None),
-        }[pencil]
-        pairs = linalg.generalized_eigh(A, B, largest=pencil != "laplacian")
-        values = _without_faint(pairs.values, pairs.residuals)
+        mean = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil)
+        basis = self.basis(pencil)
+        local = m if basis is None else basis.moments
+        A = {"laplacian": local.laplacian, "degree_centred": local.adjacency_centred}.get(pencil, local.adjacency)
+        pairs = linalg.generalized_eigh(A, _second(local, pencil), largest=pencil != "laplacian")
+        weights = pairs.vectors if basis is None else basis.T @ pairs.vectors
+        if basis is None and self.X is None and pairs.residuals.max(initial=0.0) > MOMENTS_TOL:
+            raise NumericalError(
+                f"moments too ill-conditioned for their {pencil} pencil (residual {pairs.residuals.max():.0e}): "
+                "features are nearly collinear, or their mean dwarfs their spread; centre or drop features, or give X"
+            )
+        values = (
+            self._signed(pairs.values) if pencil == "cross_moment" else _without_faint(pairs.values, pairs.residuals)
+        )
         if pencil == "laplacian":
             values = np.maximum(values, 0.0)  # L is psd
         return Spectrum(
             pencil=pencil,
             model="linear",
             values=values,
-            vectors=self._scores(pairs.vectors, mean),
+            vectors=self._scores(weights, mean) if basis is None else basis.Q @ pairs.vectors,
             residuals=pairs.residuals,
             dimension=pairs.rank,
-            solver=pairs.solver,
-            weights=pairs.vectors,
+            solver=pairs.solver if basis is None else f"{pairs.solver}, in a basis of X by singular values",
+            weights=weights,
             mean=mean,
             n_features=m.n_features,
             **self._sizes(),
         )
+
+    def _signed(self, values: Array) -> Array:
+        """Eigenvalues of X'AX with the signs that Sylvester's law gives them, whatever the units of the features.
+
+        The law: as many are positive as in the whitened pencil (X'AX, X'X), where zero can be told from rounding.
+        """
+        positive = int(np.count_nonzero(self.of("adjacency", 1).values > 0))
+        if positive and values[positive - 1] <= ZERO_TOL * values[0]:
+            raise NumericalError(
+                f"X'AX has {positive} positive eigenvalues, but they span more than {1 / ZERO_TOL:.0e} in size: "
+                "features in unlike units, or far from zero; standardise them for the unnormalised form, which sees "
+                "their units"
+            )
+        return np.where(np.arange(values.size) < positive, values, np.minimum(values, 0.0))
 
     def _scores(self, weights: Array, mean: Array | None) -> Array:
         if self.X is None:
@@ -228,6 +265,40 @@ class Spectra:
             residuals=_residuals(self._graph, pencil, values, vectors),
             dimension=spectrum.dimension + (constant is not None),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """X in coordinates of its own: Q = (X - offset) T (N, r) with Q'BQ = I, T (D, r), and the moments of Q."""
+
+    Q: Array
+    T: Array
+    moments: Moments
+
+
+def _second(m: Moments, pencil: Pencil) -> Any:
+    """The second matrix of a pencil."""
+    return {
+        "laplacian": m.scatter,
+        "adjacency": m.gram,
+        "degree": m.degree_gram,
+        "degree_centred": m.degree_scatter,
+        "cross_moment": np.eye(m.n_features),
+    }[pencil]
+
+
+def _basis(X: Array, graph: Graph, m: Moments, pencil: Pencil) -> Basis:
+    offset = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil, np.zeros(m.n_features))
+    weight = np.sqrt(graph.degree) if pencil.startswith("degree") else np.ones(graph.n_samples)
+    F = (X - offset) * weight[:, None]
+    size = np.where(np.diag(_second(m, pencil)) > 0, np.linalg.norm(F, axis=0), 0.0)
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    U, s, Vt = linalg.svd(F * inverse)
+    keep = s > 4 * max(F.shape) * linalg.EPS * max(float(s.max(initial=0.0)), 1e-300)
+    T = inverse[:, None] * (Vt[keep].T / s[keep])
+    # U is accurate where (X - offset) T has cancelled; samples of weight zero are in no product of this pencil
+    Q = np.divide(U[:, keep], weight[:, None], out=(X - offset) @ T, where=weight[:, None] > 0)
+    return Basis(Q, T, Moments.from_arrays(Q, graph))
 
 
 def _without_faint(values: Array, residuals: Array) -> Array:

@@ -26,7 +26,7 @@ from spectral_ssl.errors import DataError, NumericalError, ResourceError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method, QuadraticMethod, embedding_moments
 from spectral_ssl.moments import Moments
-from spectral_ssl.solve import as_spectra
+from spectral_ssl.solve import as_spectra, check_method
 from spectral_ssl.spectrum import Spectra
 
 __all__ = ["Step", "TrainResult", "check_size", "find_device", "train"]
@@ -103,6 +103,7 @@ def train(
     Raises DataError for options out of range, NumericalError where loss or gradient turns NaN or infinite.
     """
     started = time.perf_counter()
+    check_method(method)
     problem = _Problem(method, as_spectra(graph, X), n_components, find_device(device), precondition)
     if optimizer not in ("lbfgs", "gd"):
         raise DataError(f"optimizer={optimizer!r} is not known; choose 'lbfgs' or 'gd'")
@@ -165,12 +166,19 @@ class _Problem:
         check_size(self.K, self.graph, self.X)
         needs_spectrum = method.hyper.get("invariance", 0.0) is None
         self.method = method.resolve(spectra.of(method.pencil, self.K), self.K) if needs_spectrum else method
-        self.T = self._coordinates(precondition)  # (D, r), or (N, 1) row factors in the free model
+        # (D, r) coordinates of a linear model, or (N, 1) row factors of a free one
+        self.basis = spectra.basis(self.method.whitens) if precondition and self.X is not None else None
+        self.unit = self._unit()
+        self.T = self._coordinates(precondition)
+        if self.n_rows == 0:
+            raise DataError("all features are constant: X has no direction to learn from; give features that vary")
         self._T = self._tensor(self.T)
         self._moments: Moments | None = None
         self._X = None
         if self.moments is not None and self.X is not None:
-            if isinstance(self.method, QuadraticMethod):
+            if isinstance(self.method, QuadraticMethod) and self.basis is not None:
+                self._moments = _to_tensors(self.basis.moments.map(np.eye(self.n_rows) * self.unit), self._tensor)
+            elif isinstance(self.method, QuadraticMethod):
                 self._moments = _to_tensors(self.moments.map(self.T), self._tensor)
             else:
                 self._X = self._tensor(self.X)
@@ -193,6 +201,14 @@ class _Problem:
     def _tensor(self, array: Any) -> torch.Tensor:
         return torch.tensor(np.asarray(array), **self.kind)
 
+    def _unit(self) -> float:
+        """Scale of the whitened coordinates, so that an optimum has columns of about unit size there."""
+        if self.method.whitens.startswith("degree"):
+            return float(np.sqrt(self.graph.total_weight))
+        if self.method.pencil == "adjacency":  # Z'Z = diag(g), g of the size of a degree
+            return float(np.sqrt(self.graph.total_weight / self.graph.n_samples))
+        return float(np.sqrt(self.graph.n_samples))
+
     def _coordinates(self, precondition: bool) -> Array:
         if self.X is None:
             deg = self.graph.degree
@@ -200,18 +216,21 @@ class _Problem:
                 # rows of samples without a pair are held at zero: the loss does not see them
                 root = np.sqrt(np.divide(deg.mean(), deg, out=np.zeros_like(deg), where=deg > 0))
                 return np.asarray(root[:, None])
-            return np.ones((deg.size, 1))
+            unit = self.unit if precondition and isinstance(self.method, QuadraticMethod) else 1.0
+            return np.full((deg.size, 1), unit if self.method.pencil == "adjacency" else 1.0)
         m = self.moments
         assert m is not None
         if not precondition:
             return np.eye(m.n_features)
+        if self.basis is not None:
+            return self.basis.T * self.unit
         B = {
-            "laplacian": m.scatter / m.n_samples,
-            "adjacency": m.gram / m.n_samples,
-            "degree": m.degree_gram / m.total_weight,
-            "degree_centred": m.degree_scatter / m.total_weight,
+            "laplacian": m.scatter,
+            "adjacency": m.gram,
+            "degree": m.degree_gram,
+            "degree_centred": m.degree_scatter,
         }[self.method.whitens]
-        return linalg.whitening(B)[0]
+        return linalg.whitening(B)[0] * self.unit
 
     def _terms(self, B: torch.Tensor) -> dict[str, Any]:
         if isinstance(self.method, QuadraticMethod) and self._moments is not None:
@@ -257,7 +276,8 @@ class _Problem:
             Z = self.method.constrain(torch.as_tensor(self.T) * B_).numpy()
         else:
             W = self.method.constrain(torch.as_tensor(self.T) @ B_).numpy()
-            Z = self.X @ W
+            direct = self.basis is not None and isinstance(self.method, QuadraticMethod)  # X W would cancel there
+            Z = (self.basis.Q * self.unit) @ B_.numpy() if direct and self.basis is not None else self.X @ W
         m = embedding_moments(torch.as_tensor(Z), self.graph)
         scale = self.method.column_scale(_to_tensors(m, lambda t: t.numpy()))
         if self.method.centred is not None:

@@ -433,3 +433,36 @@ def test_rank_counts_no_direction_that_only_rounding_made() -> None:
     graph = ss.relations.labels(data)
     assert ss.optimum(ss.FrobeniusSimCLR(), graph, 8, X=data.X).rank == 2  # rank of X'AX: one direction per class
     assert ss.optimum(ss.SpectralContrastive(), graph, 8, X=data.X).rank == 2
+
+
+def test_standardising_takes_its_statistics_from_the_training_rows() -> None:
+    data = ss.load_dataset("wine")
+    train, test = data.split(0.25, 0)
+    setting = make_setting(data, "knn", standardize=True, test_size=0.25, seed=0)
+    assert np.abs(setting.data.X.mean(axis=0)).max() < 1e-12
+    assert setting.probe_test is not None
+    mean, spread = data.X[train].mean(axis=0), data.X[train].std(axis=0)
+    assert np.allclose(setting.probe_test.X, (data.X[test] - mean) / spread)
+
+
+def test_explain_tells_methods_without_a_closed_form_and_the_subsample() -> None:
+    record = explain(data="digits", methods="vicreg, vicreg(form=hinge), barlow_twins(redundancy=0.1), infonce")
+    assert [row["closed_form"] for row in record["plan"]] == [True, False, False, False]
+    assert "400 rows" in record["plan"][3]["note"]
+    with pytest.raises(ss.DataError, match="at most 4"):
+        explain(data="iris", n_components=100)
+
+
+def test_rows_carry_the_name_that_was_asked_for(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"), methods="simclr, infonce", n_components=2, figures=False, out=mine / "run"
+    )
+    assert [row["method"] for row in record["rows"]] == ["simclr", "infonce"]
+
+
+def test_no_angle_is_judged_where_many_subspaces_are_optimal(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"), methods="vicreg(invariance=0)", n_components=2, figures=False, out=mine / "run"
+    )
+    assert record["rows"][0]["max_angle"] is None
+    assert abs(record["rows"][0]["excess"]) < 1e-8

@@ -428,6 +428,23 @@ def test_the_plan_follows_size_and_structure() -> None:
     assert linalg.envelope_width(expander) > 0.2
 
 
+def test_surfaces_are_factorised_and_volumes_are_not() -> None:
+    """A factor of a surface has n log n entries, of a volume n^(4/3) and more: at 30,000 samples it has lost."""
+
+    def lattice(*sides: int) -> scipy.sparse.csr_array:
+        place = np.arange(np.prod(sides)).reshape(sides)
+        i = np.concatenate([place.ravel()] * len(sides))
+        j = np.concatenate([np.roll(place, 1, axis).ravel() for axis in range(len(sides))])
+        A = scipy.sparse.csr_array((np.ones(i.size), (i, j)), shape=(place.size, place.size))
+        return scipy.sparse.csr_array(2.0 * len(sides) * scipy.sparse.eye_array(place.size) - A - A.T)
+
+    assert linalg.plan(lattice(180, 170), 8)[0] == "shift-invert"
+    assert linalg.plan(lattice(14, 13, 13, 12), 8)[0] == "lanczos"
+    assert (
+        linalg.envelope_width(lattice(14, 13, 13, 12)) < linalg.WIDTH_MAX
+    )  # so that the share of n alone would not tell
+
+
 def test_much_of_the_spectrum_of_a_large_matrix_is_refused_before_memory_is(monkeypatch: pytest.MonkeyPatch) -> None:
     M = scipy.sparse.eye_array(10**6, format="csr")
     with pytest.raises(ResourceError, match=r"500,000 eigenpairs.*8000\.0 GB.*fewer than 333,333"):

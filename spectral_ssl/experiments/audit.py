@@ -62,7 +62,7 @@ def audit(
             "the relation 'views' would augment the data, but Z has rows for the data as they are; give data with a "
             "source column, or a pair list with --relation pairs --pairs FILE"
         )
-    base = Z if data is None else load_data(data, labels, standardize=standardize)
+    base = Z if data is None else load_data(data, labels)
     if data is None and labels is not None:
         from spectral_ssl.data import read_labels
 
@@ -71,7 +71,7 @@ def audit(
         raise DataError(
             f"the representation has {Z.n_samples} rows, the data {base.n_samples}; they must match row by row"
         )
-    setting = make_setting(base, relation, pairs=pairs, test_size=0.0, seed=seed)
+    setting = make_setting(base, relation, pairs=pairs, standardize=standardize, test_size=0.0, seed=seed)
     graph, K = setting.graph, Z.n_features
     config = {
         "representation": str(representation),
@@ -103,6 +103,7 @@ def audit(
         with progress.task("audit", total=len(chosen)) as task:
             for method in chosen:
                 payload["rows"].append(audit_row(method, Z, graph, free, head))
+                run.write(payload)
                 task.advance(text=method_name(method))
         payload["versions"] = run.record["versions"]
         payload["run"] = str(run.path)
@@ -129,9 +130,7 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
             except NotClosedForm as error:
                 notes.append(str(error))
     notes += dict.fromkeys(str(w.message) for w in caught)
-    if method.hyper.get("invariance", 0.0) is None:
-        method = replace(method, invariance=1.0)  # type: ignore[type-var]
-        notes.append("invariance = 1: nothing to resolve it by")
+    method = method.resolve(free.of(method.pencil, K), K) if best is None else method
     loss = float(method.loss(Z.X, graph))
     attainable = best.loss if best is not None else method.lower_bound(graph)
     known = math.isfinite(attainable)

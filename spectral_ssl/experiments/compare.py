@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from spectral_ssl import spec
 from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
 from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
@@ -73,17 +74,26 @@ def compare_methods(
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
-    dataset = load_data(data, labels, standardize=standardize)
+    dataset = load_data(data, labels)
     config = dict(locals())
     for private in ("chosen", "dataset", "progress"):
         config.pop(private)
     setting = make_setting(
-        dataset, relation, pairs=pairs, n_views=n_views, transforms=transforms, test_size=test_size, seed=seed
+        dataset,
+        relation,
+        pairs=pairs,
+        n_views=n_views,
+        transforms=transforms,
+        standardize=standardize,
+        test_size=test_size,
+        seed=seed,
     )
     # whatever can be refused is refused before a run directory is made
     check_size(n_components, setting.graph, setting.data.X if model == "linear" else None)
     if device is not None:
         find_device(device)
+    if max_iter < 1:
+        raise DataError(f"max_iter must be at least 1, got {max_iter}")
     reference = reference_scores(setting)
     with RunDirectory.create(out, "compare", config, seed) as run:
         payload: dict[str, Any] = {
@@ -99,7 +109,7 @@ def compare_methods(
         }
         arrays: dict[str, Any] = {}
         spectra = Spectra(setting.graph, X=setting.data.X if model == "linear" else None)
-        for method in chosen:
+        for method, (name, _) in zip(chosen, spec.parse_calls(methods), strict=True):
             row = make_row(
                 method,
                 setting,
@@ -110,6 +120,7 @@ def compare_methods(
                 seed=seed,
                 max_iter=max_iter,
                 infonce_originals=infonce_originals,
+                name=name,
                 progress=progress,
             )
             add_row(payload, arrays, row)

@@ -25,7 +25,6 @@ from spectral_ssl.errors import DataError, NotClosedForm, SpectralWarning
 from spectral_ssl.experiments.setting import Setting, subsample
 from spectral_ssl.linalg import svd
 from spectral_ssl.methods import METHODS, InfoNCE, Method
-from spectral_ssl.methods.barlow_twins import BarlowTwins
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Model, Spectra
@@ -60,7 +59,7 @@ def method_name(method: Method) -> str:
 def relative_excess(trained: float, closed: float, collapse: float) -> float:
     """(trained - closed) / (loss at collapse - closed); divided by max(1, |closed|) where that is nearly zero."""
     span = collapse - closed
-    if abs(span) <= 1e-9 * max(1.0, abs(closed), abs(collapse)):
+    if abs(span) <= 1e-9 * max(abs(closed), abs(collapse)):
         span = max(1.0, abs(closed))
     return (trained - closed) / span
 
@@ -76,11 +75,15 @@ def make_row(
     seed: int = 0,
     max_iter: int = 3000,
     infonce_originals: int = 0,
+    name: str | None = None,
     progress: Progress = SILENT,
 ) -> Row:
-    """Solve, train, compare, probe. `spectra` shares factorisations between the rows of one setting."""
+    """Solve, train, compare, probe. `spectra` shares factorisations between the rows of one setting.
+
+    name: what the row calls the method, by default its name in `METHODS`.
+    """
     notes: list[str] = []
-    name = method_name(method)
+    name = method_name(method) if name is None else name
     if isinstance(method, InfoNCE) and infonce_originals > 0:
         smaller = subsample(setting, infonce_originals, seed)
         if smaller is not setting:
@@ -148,7 +151,7 @@ def _assemble(
     metrics: dict[str, float] = {}
     if best is not None:
         metrics = compare(run.embedding, best.embedding)
-        if not (isinstance(method, BarlowTwins) and not method.normalized):
+        if best.unique_up_to != "none":
             angles = principal_angles(run.embedding, best.embedding)
     row = Row(
         method=name,
@@ -229,7 +232,7 @@ def _judgement(row: Row, best: Optimum | None, run: TrainResult) -> list[str]:
     if best.note:
         notes.append(best.note)
     if row["max_angle"] is None and best.rank > 0:
-        notes.append("angle not asked: the minimum is reached on a continuum of subspaces")
+        notes.append("angle not asked: the minimum is reached on many subspaces")
     elif row["gap"] is not None and row["gap"] < GAP_JUDGED and best.rank > 0:
         notes.append(f"angle not judged: eigenvalue gap {row['gap']:.1e} < {GAP_JUDGED:.0e}")
     return notes

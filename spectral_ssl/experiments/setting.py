@@ -60,8 +60,8 @@ class Setting:
         }
 
 
-def load_data(data: str | Dataset, labels: Path | None = None, *, standardize: bool = False) -> Dataset:
-    """A data set by name, call string, file or object; labels from a file of their own; columns to unit variance."""
+def load_data(data: str | Dataset, labels: Path | None = None) -> Dataset:
+    """A data set by name, call string, file or object; labels from a file of their own."""
     if isinstance(data, Dataset):
         found = data
     else:
@@ -76,9 +76,6 @@ def load_data(data: str | Dataset, labels: Path | None = None, *, standardize: b
         from spectral_ssl.data import read_labels
 
         found = _replaced(found, y=read_labels(labels))
-    if standardize:
-        spread = found.X.std(axis=0)
-        found = _replaced(found, X=(found.X - found.X.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
     return found
 
 
@@ -105,10 +102,13 @@ def make_setting(
     pairs: Any = None,
     n_views: int = 2,
     transforms: str | None = None,
+    standardize: bool = False,
     test_size: float = 0.25,
     seed: int = 0,
 ) -> Setting:
     """Split, then relate the training rows.
+
+    standardize: bring every feature to mean 0 and variance 1, both taken from the training rows.
 
     relation: a call string over `RELATIONS`, "knn(n_neighbors=10)". pairs: file or arrays for the relation `pairs`.
     n_views, transforms: how the relation `views` augments data that are not views already.
@@ -123,6 +123,9 @@ def make_setting(
     build = spec.bind(RELATIONS, name, options, kind="relation")
     text = spec.format_call(name, {k: v for k, v in options.items() if isinstance(v, str | int | float | bool)})
     train_rows, test_rows = data.split(test_size, seed)
+    if standardize:
+        mean, spread = data.X[train_rows].mean(axis=0), data.X[train_rows].std(axis=0)
+        data = _replaced(data, X=(data.X - mean) / np.where(spread > 0, spread, 1.0))
     train = data if test_rows.size == 0 else data.subset(train_rows)
     test = None if test_rows.size == 0 else data.subset(test_rows)
     if _refers_to_all_rows(name, options):

@@ -142,8 +142,7 @@ class BarlowTwins(QuadraticMethod):
     def _min_norm(self, spectrum: Spectrum, n_components: int) -> Optimum:
         K, r = n_components, check_components(spectrum, n_components)
         gamma = spectrum.values[:r] / spectrum.total_weight
-        size = float(np.abs(spectrum.values).max(initial=0.0)) / spectrum.total_weight
-        keep = int(np.count_nonzero(gamma > ZERO_TOL * size))
+        keep = int(np.count_nonzero(gamma > 0))  # the spectrum has set to zero what is rounding
         terms = {"invariance": float(K - keep), "redundancy": 0.0}
         claim = Claim("exact", "none", "Simon et al. 2023, minimum-norm solution")
         note = "one of a continuum of minima: the one of least norm"

@@ -33,7 +33,6 @@ class TensorGraph:
     """A graph's products on torch tensors, differentiable, on any device; edges as sparse CSR, groups as index sums."""
 
     def __init__(self, graph: Graph, device: torch.device, dtype: torch.dtype) -> None:
-        self.graph = graph
         self.degree = torch.as_tensor(graph.degree, dtype=dtype, device=device)
         self._edges: torch.Tensor | None = None
         if graph.edges is not None:

@@ -37,6 +37,8 @@ from spectral_ssl.spectrum import Pencil, Spectrum
 
 __all__ = ["VICReg"]
 
+SLOW = 1e-3  # energy difference below which a trained subspace is not to be expected within the default evaluations
+
 
 @dataclass(frozen=True)
 class VICReg(QuadraticMethod):
@@ -142,7 +144,8 @@ class VICReg(QuadraticMethod):
         method = self.resolve(spectrum, n_components)
         alpha, gamma = method.variance, method.invariance
         assert gamma is not None
-        m = self.critical_values(spectrum)[:r]
+        m_all = self.critical_values(spectrum)
+        m = m_all[:r]
         t = np.maximum(0.0, 1 - (gamma / alpha) * m)
         n = spectrum.n_samples - self.ddof if self.weighting == "none" else spectrum.total_weight
         # Cov = diag(t), so every off-diagonal entry is zero and the terms split per direction
@@ -153,8 +156,16 @@ class VICReg(QuadraticMethod):
         }
         # covariance > variance only forbids rotations: the loss is no smaller anywhere, and the same at diagonal Cov
         freedom: UniqueUpTo = "rotation" if self.covariance == self.variance else "signed_permutation"
+        note = ""
+        if gamma == 0 and n_components < spectrum.dimension:
+            freedom, note = "none", "invariance 0: any K directions of the model are optimal, the relation is not seen"
+        elif 0 < r < m_all.size and t[-1] > 0 and t[-1] - max(0.0, 1 - (gamma / alpha) * m_all[r]) < SLOW:
+            note = (
+                f"at this invariance the last direction kept and the first left out differ in energy by less than "
+                f"{SLOW:.0e}: the optimum is exact, training tells them apart slowly"
+            )
         claim = Claim("exact", freedom, "Balestriero & LeCun 2022, Theorem 1 (squared variance)")
-        return filtered(method, spectrum, n_components, pad(np.diag(np.sqrt(n * t)), n_components), terms, claim)
+        return filtered(method, spectrum, n_components, pad(np.diag(np.sqrt(n * t)), n_components), terms, claim, note)
 
     def lower_bound(self, graph: Graph) -> float:
         """0: a sum of squares, hinges and non-negative weights."""

@@ -1,0 +1,139 @@
+"""Ill-conditioned, constant and badly scaled data: "exact" stays exact, or is refused."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import spectral_ssl as ss
+from spectral_ssl.spectrum import Spectra
+
+LOSS_TOL = 1e-8  # of the minimum: a basis by singular values loses eps * cond(X), here at most 1e-16 * 1e7
+N, K = 200, 4
+
+
+@pytest.fixture(scope="module")
+def base() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((N, 6))
+
+
+@pytest.fixture(scope="module")
+def graph(base: np.ndarray) -> ss.Graph:
+    return ss.relations.knn(base, n_neighbors=8)
+
+
+def laplacian(graph: ss.Graph) -> np.ndarray:
+    A = graph.to_csr().toarray()
+    return np.diag(A.sum(axis=1)) - A
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-6, 3e-7])
+def test_nearly_equal_columns_leave_the_optimum_exact(base: np.ndarray, graph: ss.Graph, distance: float) -> None:
+    # products X'X square the condition of X, and lost this minimum at 1e-6
+    twin = base[:, :1] + distance * np.random.default_rng(1).standard_normal((N, 1))
+    X = np.hstack([base, twin])
+    U = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[0]
+    mu = np.linalg.eigvalsh(U.T @ laplacian(graph) @ U)
+    t = np.maximum(0, 1 - 0.05 * mu)
+    method = ss.VICReg(invariance=0.05)
+    best = ss.optimum(method, graph, 7, X=X)
+    assert best.loss == pytest.approx(7 - (t**2).sum(), rel=LOSS_TOL)
+    assert float(method.loss(best.embedding.Z, graph)) == pytest.approx(best.loss, rel=LOSS_TOL)
+    assert ss.train(method, graph, 7, X=X).loss == pytest.approx(best.loss, rel=LOSS_TOL)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e5, 1e6])
+@pytest.mark.parametrize(
+    "method",
+    [ss.FrobeniusSimCLR(), ss.SpectralContrastive(), ss.VICReg(), ss.BarlowTwins()],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_mean_that_dwarfs_the_spread_leaves_the_optimum_exact(
+    base: np.ndarray, graph: ss.Graph, method: ss.Method, offset: float
+) -> None:
+    X = base + offset
+    best = ss.optimum(method, graph, K, X=X)
+    run = ss.train(method, graph, K, X=X)
+    assert run.loss == pytest.approx(best.loss, rel=LOSS_TOL)
+    assert ss.compare(run, best)["max_angle"] < 1e-5
+    # the span of X + offset is that of (1, X) restricted to weights summing to the mean: an orthonormal basis by QR
+    Q = np.linalg.qr(X)[0]
+    if isinstance(method, ss.FrobeniusSimCLR):
+        g = np.linalg.eigvalsh(Q.T @ graph.to_csr().toarray() @ Q)[::-1][:K]
+        assert best.loss == pytest.approx(
+            (graph.to_csr().data ** 2).sum() - (np.maximum(g, 0) ** 2).sum(), rel=LOSS_TOL
+        )
+
+
+def test_moments_alone_refuse_what_they_cannot_solve(base: np.ndarray, graph: ss.Graph) -> None:
+    twin = base[:, :1] + 3e-7 * np.random.default_rng(1).standard_normal((N, 1))
+    moments = ss.Moments.from_arrays(np.hstack([base, twin]), graph)
+    with pytest.raises(ss.NumericalError, match="collinear"):
+        Spectra(moments=moments).of("laplacian", 7)
+
+
+def test_unnormalised_barlow_twins_counts_signs_not_sizes(base: np.ndarray, graph: ss.Graph) -> None:
+    method = ss.BarlowTwins(normalized=False)
+    X = base * 10.0 ** np.arange(-2, 4)
+    best = ss.optimum(method, graph, 3, X=X)
+    assert best.loss == 0.0
+    assert best.rank == 3
+    assert float(method.loss(best.embedding.Z, graph)) < 1e-12
+    with pytest.raises(ss.NumericalError, match="standardise"):
+        ss.optimum(method, graph, 3, X=base * 10.0 ** np.arange(-6, 6, 2))
+
+
+def test_constant_features_have_nothing_to_train_and_say_so(graph: ss.Graph) -> None:
+    with pytest.raises(ss.DataError, match="constant"):
+        ss.train(ss.VICReg(), graph, 2, X=np.ones((N, 3)))
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e-4, 1e6])
+@pytest.mark.parametrize("model", ["free", "linear"])
+def test_the_unit_of_the_weights_does_not_change_where_training_lands(
+    base: np.ndarray, graph: ss.Graph, factor: float, model: str
+) -> None:
+    X = base if model == "linear" else None
+    method, scaled = ss.FrobeniusSimCLR(), graph.scaled(factor)
+    best = ss.optimum(method, scaled, 3, X=X)
+    run = ss.train(method, scaled, 3, X=X)
+    assert run.loss == pytest.approx(best.loss, rel=LOSS_TOL)
+    assert ss.compare(run, best)["max_angle"] < 1e-5
+
+
+def test_without_invariance_no_subspace_is_claimed(base: np.ndarray, graph: ss.Graph) -> None:
+    best = ss.optimum(ss.VICReg(invariance=0.0), graph, 3, X=base)
+    assert best.unique_up_to == "none"
+    assert "invariance 0" in best.note
+    assert best.loss == pytest.approx(0.0, abs=1e-12)
+    assert ss.optimum(ss.VICReg(invariance=0.0), graph, 6, X=base).unique_up_to == "rotation"  # all there is
+
+
+def test_a_graph_whose_loss_was_evaluated_can_be_freed(base: np.ndarray) -> None:
+    graph = ss.relations.knn(base, n_neighbors=3)
+    ss.FrobeniusSimCLR().loss(base[:, :2], graph)
+    gone = weakref.ref(graph)
+    del graph
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("wrong", ["vicreg", None, ss.VICReg])
+def test_what_is_no_method_is_refused_by_name(graph: ss.Graph, wrong: object) -> None:
+    for verb in (ss.optimum, ss.train):
+        with pytest.raises(ss.DataError, match=r"ss\.VICReg\(\)"):
+            verb(wrong, graph, 2)
+
+
+@pytest.mark.parametrize("wrong", [[["a", "b"]] * N, np.ones((N, 2)) * 1j, np.ones(N), "text"])
+def test_what_is_no_matrix_is_refused_in_words(graph: ss.Graph, wrong: object) -> None:
+    with pytest.raises(ss.DataError):
+        ss.optimum(ss.VICReg(), graph, 1, X=wrong)
+
+
+def test_a_dataset_serves_as_X(base: np.ndarray, graph: ss.Graph) -> None:
+    data = ss.Dataset(name="base", X=base)
+    assert ss.optimum(ss.VICReg(), graph, 2, X=data).loss == ss.optimum(ss.VICReg(), graph, 2, X=base).loss
