@@ -10,7 +10,7 @@ from typing import Any
 
 from spectral_ssl.comparison import effective_rank, exact_rank
 from spectral_ssl.data import Dataset, read_array
-from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, SpectralWarning
+from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
 from spectral_ssl.experiments.compare import ALL_METHODS
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import load_data, make_setting
@@ -102,7 +102,10 @@ def audit(
         free, head = Spectra(graph), Spectra(graph, X=Z.X)
         with progress.task("audit", total=len(chosen)) as task:
             for method in chosen:
-                payload["rows"].append(audit_row(method, Z, graph, free, head))
+                try:
+                    payload["rows"].append(audit_row(method, Z, graph, free, head))
+                except ResourceError as error:  # one method too large must not cost the others their rows
+                    payload["notes"].append(f"{method_name(method)} left out: {error}")
                 run.write(payload)
                 task.advance(text=method_name(method))
         payload["versions"] = run.record["versions"]

@@ -170,7 +170,7 @@ def _active_set(rho: Array, K: int) -> tuple[int, float]:
         inverse = 1 / rho[:m]
         nu = float((inverse.sum() - K) / (inverse**2).sum())
         if 1 - nu / rho[m - 1] >= 0:
-            return m, nu
+            return m, nu if abs(nu) > ZERO_TOL else 0.0  # all rho = 1: neither scarce nor plenty
     raise AssertionError("m = 1 always holds: c_1 = K rho_1")
 
 
