@@ -23,7 +23,7 @@ __all__ = ["explain"]
 FLOP = 5e-10  # one multiply-add of a dense product
 DENSE_EIGEN = 9.0  # n^3 multiply-adds of a dense symmetric eigensolve, in units of n^3
 STEP = 1.2e-3  # overhead of one evaluation of a loss in torch
-EVALUATIONS = {"quadratic": 400, "infonce": 400}
+EVALUATIONS = {"quadratic": 400, "infonce": 250}
 
 
 def explain(

@@ -33,7 +33,7 @@ from spectral_ssl.training import Step, TrainResult, train
 __all__ = ["Row", "can_probe", "make_row", "parse_methods", "relative_excess"]
 
 TRAIN_TOL = 1e-9  # the default of `train`
-BOUND_EVALUATIONS = 400  # there is no closed form to land on: the tail of the search is not worth its minutes
+BOUND_EVALUATIONS = 250  # there is no closed form to land on: the tail of the search is not worth its minutes
 BOUND_TOL = 1e-6
 
 
