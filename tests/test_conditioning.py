@@ -137,3 +137,20 @@ def test_what_is_no_matrix_is_refused_in_words(graph: ss.Graph, wrong: object) -
 def test_a_dataset_serves_as_X(base: np.ndarray, graph: ss.Graph) -> None:
     data = ss.Dataset(name="base", X=base)
     assert ss.optimum(ss.VICReg(), graph, 2, X=data).loss == ss.optimum(ss.VICReg(), graph, 2, X=base).loss
+
+
+def test_V4_a_larger_covariance_weight_keeps_the_minimum_and_forbids_rotations(
+    base: np.ndarray, graph: ss.Graph
+) -> None:
+    method = ss.VICReg(covariance=3.0, invariance=0.05)
+    best = ss.optimum(method, graph, K, X=base)
+    U = np.linalg.svd(base - base.mean(axis=0), full_matrices=False)[0]
+    t = np.maximum(0, 1 - 0.05 * np.linalg.eigvalsh(U.T @ laplacian(graph) @ U)[:K])
+    assert best.loss == pytest.approx(K - (t**2).sum(), rel=LOSS_TOL)
+    assert best.unique_up_to == "signed_permutation"
+    assert float(method.loss(best.embedding.Z, graph)) == pytest.approx(best.loss, rel=LOSS_TOL)
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((K, K)))[0]
+    assert float(method.loss(best.embedding.Z @ turn, graph)) > best.loss + 1e-4  # equal at covariance = variance
+    assert min(ss.train(method, graph, K, X=base, seed=s).loss for s in range(2)) == pytest.approx(
+        best.loss, rel=LOSS_TOL
+    )
