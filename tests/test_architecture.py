@@ -17,7 +17,7 @@ LAYERS = [
     ["spec", "progress", "runs"],
     ["linalg", "data"],
     ["graph", "relations", "moments", "embedding"],
-    ["spectrum", "solve", "classical", "comparison"],
+    ["free", "spectrum", "solve", "classical", "comparison"],
     ["methods", "theory"],
     ["training"],
     ["report"],  # reads run directories, so experiments may draw theirs
