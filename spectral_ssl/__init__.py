@@ -29,6 +29,7 @@ _PUBLIC = {
     "Embedding": "embedding",
     "Optimum": "embedding",
     "optimum": "solve",
+    "extend": "extension",
     "METHODS": "methods",
     "BarlowTwins": "methods",
     "FrobeniusSimCLR": "methods",
@@ -52,7 +53,7 @@ _PUBLIC = {
     "SpectralSSLError": "errors",
     "SpectralWarning": "errors",
 }
-_MODULES = ("data", "relations", "experiments", "report")
+_MODULES = ("data", "relations", "kernels", "losses", "theory", "experiments", "report")
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

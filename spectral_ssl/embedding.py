@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from spectral_ssl.errors import DataError
 
 if TYPE_CHECKING:
+    from spectral_ssl.kernels import FeatureMap
     from spectral_ssl.methods.base import Method
 
 __all__ = ["Embedding", "Kind", "Optimum", "UniqueUpTo"]
@@ -25,8 +27,11 @@ class Embedding:
     """An embedding of N samples, and the map that made it where there is one.
 
     Z (N, K); spectrum (R,): eigenvalues of the pencil it was read from, best first, at least K + 1 where they exist,
-    else empty; rank: number of nonzero directions of an optimum, None for a trained embedding; W (D, K) and mean (D,):
-    Z = (X - mean) W in the linear model, None in the free one.
+    else empty; rank: number of nonzero directions of an optimum, None for a trained embedding.
+
+    The map for new samples, by model: linear: Z = (X - mean) W, W (D, K), mean (D,) or None. kernel: the same on
+    features(X), W (p, K). free: `extension`, a function of new samples (Nystroem's formula on the relation for optima,
+    Gower's for multidimensional scaling, a regression for embeddings extended by `spectral_ssl.extend`), or None.
     """
 
     Z: Array
@@ -34,6 +39,8 @@ class Embedding:
     W: Array | None = None
     mean: Array | None = None
     rank: int | None = None
+    features: FeatureMap | None = None
+    extension: Callable[[Any], Array] | None = None
 
     @property
     def n_components(self) -> int:
@@ -53,21 +60,30 @@ class Embedding:
         size = float(np.abs(self.spectrum).max())
         return float(abs(self.spectrum[r] - self.spectrum[r - 1])) / size if size > 0 else 0.0
 
-    def transform(self, X: Any) -> Array:
-        """Embed new samples X (n, D) by the linear map: (X - mean) W.
+    @property
+    def extends(self) -> bool:
+        """Whether `transform` can embed new samples."""
+        return self.W is not None or self.extension is not None
 
-        Raises DataError for a free embedding, which has no map.
+    def transform(self, X: Any) -> Array:
+        """Embed new samples X (n, D): (n, K). On the training samples it equals Z, to rounding.
+
+        (X - mean) W, with features(X) in place of X in the kernel model; the extension in the free one.
+        Raises DataError for an embedding without a map, another number of features, NaN or infinite values.
         """
-        if self.W is None:
-            raise DataError(
-                "a free embedding assigns coordinates to its own samples only and has no map for new ones; "
-                "pass X= to solve or train the linear model"
-            )
         X = np.asarray(X, dtype=np.float64)
+        if X.ndim == 2 and not np.all(np.isfinite(X)):
+            raise DataError(f"X holds {np.count_nonzero(~np.isfinite(X))} NaN or infinite values")
+        if self.W is None:
+            if self.extension is None:
+                raise DataError(
+                    "a free embedding assigns coordinates to its own samples only, and this relation has no rule for "
+                    "new ones; fit one with ss.extend(embedding, X), or solve the linear or kernel model"
+                )
+            return self.extension(X)
+        X = X if self.features is None else self.features(X)
         if X.ndim != 2 or X.shape[1] != self.W.shape[0]:
             raise DataError(f"X has shape {X.shape}, but the map takes {self.W.shape[0]} features")
-        if not np.all(np.isfinite(X)):
-            raise DataError(f"X holds {np.count_nonzero(~np.isfinite(X))} NaN or infinite values")
         Z: Array = X @ self.W
         return Z if self.mean is None else Z - self.mean @ self.W
 
@@ -77,9 +93,10 @@ class Optimum:
     """The attainable minimum of a method's loss over a model class, and an embedding that reaches it.
 
     embedding: a minimiser. loss: the minimum; loss_terms: its parts, which sum to it. lower_bound: proven, equal to
-    loss where kind is "exact". rank: of the embedding. kind: what is claimed. unique_up_to: the freedom that leaves the
-    loss unchanged. note: multiplicities and surplus components in words, "" if there is nothing to say. source: paper
-    and statement. method: with every hyper-parameter resolved. solver: what computed the spectrum, and why.
+    loss where kind is "exact". rank: of the embedding. kind: what is claimed. unique_up_to: two optima differ at most
+    by this (not every such change need leave the loss alone: `note` says where). note: multiplicities and surplus
+    components in words, "" if there is nothing to say. source: paper and statement. method: with every hyper-parameter
+    resolved. solver: what computed the spectrum, and why.
     """
 
     embedding: Embedding

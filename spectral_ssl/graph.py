@@ -13,7 +13,7 @@ Dirichlet identity (I1): sum_ij A_ij |z_i - z_j|^2 = 2 tr(Z'LZ).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -132,13 +132,15 @@ class Graph:
 
     Build one with `spectral_ssl.relations`, `Graph.from_pairs`, `Graph.from_adjacency` or `Graph.from_networkx`.
 
-    n_samples: N. edges: csr_array or None. groups: partitions added to it. Raises DataError on NaN, infinite,
-    negative or asymmetric weights and on an empty relation.
+    n_samples: N. edges: csr_array or None. groups: partitions added to it. attach: where the relation has a rule for
+    new samples, X (n, D) -> their weights a (n, N) to the samples of the graph; on those samples, their rows of A.
+    Raises DataError on NaN, infinite, negative or asymmetric weights and on an empty relation.
     """
 
     n_samples: int
     edges: Any = None  # scipy.sparse.csr_array (N, N) | None
     groups: tuple[Groups, ...] = ()
+    attach: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         _check_n_samples(self.n_samples)

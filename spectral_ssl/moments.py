@@ -81,6 +81,10 @@ class Moments:
             degree_scatter=W.T @ self.degree_scatter @ W,
         )
 
+    def penalised(self, penalty: Any) -> Moments:
+        """Moments whose energy X'LX has a penalty (D, D) added: W'(X'LX + penalty)W, and W'(X'AX - penalty)W."""
+        return replace(self, laplacian=self.laplacian + penalty)
+
     def __add__(self, other: Moments) -> Moments:
         """Moments of two shards with no positive pair across (Chan, Golub & LeVeque's pairwise update)."""
         if self.n_features != other.n_features:

@@ -6,9 +6,11 @@ contract tests follow from its signature.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -70,10 +72,14 @@ def knn(
     elif bandwidth is not None:
         raise DataError("bandwidth= belongs to weight='heat'; the binary weight does not use it")
     else:
+        width = math.nan
         values = np.ones(i.size)
     D = scipy.sparse.csr_array((values, (i, j)), shape=(data.n_samples, data.n_samples))
     A = D.minimum(D.T) if mutual else D.maximum(D.T)
-    return _warned(Graph(data.n_samples, A))
+    reach = distance.reshape(data.n_samples, -1).max(axis=1)
+    return _warned(
+        Graph(data.n_samples, A, attach=_Neighbourhood(data.X, A, metric, reach, n_neighbors, mutual, width))
+    )
 
 
 def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph:
@@ -94,7 +100,9 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
     if expected > MAX_NEIGHBOURS:
         raise ResourceError(f"radius {radius:g} joins about {expected:.2g} pairs; choose a smaller radius or knn")
     A = search.radius_neighbors_graph(mode="connectivity")
-    return _warned(Graph(data.n_samples, A.maximum(A.T)))
+    A = A.maximum(A.T)
+    reach = np.full(data.n_samples, np.nextafter(radius, np.inf))  # at the radius itself is a pair
+    return _warned(Graph(data.n_samples, A, attach=_Neighbourhood(data.X, A, metric, reach)))
 
 
 def views(data: Dataset, *, diagonal: bool = False) -> Graph:
@@ -236,9 +244,68 @@ def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metri
     Z = as_dataset(Z, name="embedding").X
     if Z.shape[0] != data.n_samples:
         raise DataError(f"the embedding has {Z.shape[0]} rows, the data {data.n_samples}")
-    i, j, _ = _neighbours(Z, n_neighbors, metric)
+    i, j, distance = _neighbours(Z, n_neighbors, metric)
     D = scipy.sparse.csr_array((np.ones(i.size), (i, j)), shape=(data.n_samples, data.n_samples))
-    return _warned(Graph(data.n_samples, D.maximum(D.T)))
+    A = D.maximum(D.T)
+    reach = distance.reshape(data.n_samples, -1).max(axis=1)
+    attach = _Neighbourhood(Z, A, metric, reach, n_neighbors) if embedding is None else None
+    return _warned(Graph(data.n_samples, A, attach=attach))
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbourhood:
+    """Weights of new samples to those of a neighbour graph, as if each had been added to it alone.
+
+    X (N, D) and A (N, N): the samples and their relation. reach (N,): a new sample nearer than this is among the
+    neighbours of sample j; n_neighbors: and j among its own, where it is one of the k nearest (None: by reach alone).
+    mutual: both are asked for. width: of the heat kernel, nan for weight 1. A row equal to a training row has that
+    row's relation.
+    """
+
+    X: Any
+    A: Any
+    metric: str
+    reach: Any
+    n_neighbors: int | None = None
+    mutual: bool = False
+    width: float = math.nan
+
+    def __call__(self, X: Any) -> Any:
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.X.shape[1]:
+            raise DataError(f"X has shape {X.shape}, but the relation compares {self.X.shape[1]} features")
+        first = {row.tobytes(): i for i, row in reversed(list(enumerate(self.X + 0.0)))}  # + 0.0: -0.0 equals 0.0
+        same = np.array([first.get(row.tobytes(), -1) for row in X + 0.0], dtype=np.int64)
+        fresh = np.flatnonzero(same < 0)
+        rows, columns, weights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+        for start in range(0, fresh.size, max(1, BLOCK // self.X.shape[0])):
+            block = fresh[start : start + max(1, BLOCK // self.X.shape[0])]
+            r, c, w = self._weights(X[block])
+            rows.append(block[r])
+            columns.append(c)
+            weights.append(w)
+        shape = (X.shape[0], self.X.shape[0])
+        places = (np.concatenate(rows), np.concatenate(columns))
+        a = scipy.sparse.csr_array((np.concatenate(weights), places), shape=shape)
+        known = scipy.sparse.csr_array(
+            (np.ones(X.shape[0] - fresh.size), (np.flatnonzero(same >= 0), same[same >= 0])), shape=shape
+        )
+        return a + known @ self.A
+
+    def _weights(self, X: Any) -> tuple[Any, Any, Any]:
+        from sklearn.metrics import pairwise_distances
+
+        distance = pairwise_distances(X, self.X, metric=self.metric)
+        theirs = distance < self.reach
+        paired = theirs
+        if self.n_neighbors is not None:
+            own = np.zeros_like(theirs)
+            nearest = np.argsort(distance, axis=1, kind="stable")[:, : self.n_neighbors]
+            np.put_along_axis(own, nearest, True, axis=1)
+            paired = own & theirs if self.mutual else own | theirs
+        r, c = np.nonzero(paired)
+        d = distance[r, c]
+        return r, c, np.ones(r.size) if math.isnan(self.width) else np.exp(-(d**2) / (2 * self.width**2))
 
 
 # --- misalignment ---------------------------------------------------------------------------------------------------

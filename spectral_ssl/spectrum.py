@@ -11,8 +11,14 @@ pencil              A v = mu B v           best            who reads it
 ==================  =====================  ==============  ===========================================================
 
 The model says over what the pencil is taken: "free" over all Z (N, K), matrix-free on the graph; "linear" over Z = XW,
-where the pencil is compressed to X'AX, X'BX (D x D). A regular graph needs a single free factorisation, since there
-L = dI - A; and over all Z the uncentred degree pencil is the centred one plus the constant.
+where the pencil is compressed to X'AX, X'BX (D x D); "kernel" over Z = Phi W, the linear model on features with
+Phi Phi' = K (see kernels.py). A regular graph needs a single free factorisation, since there L = dI - A; and over all Z
+the uncentred degree pencil is the centred one plus the constant.
+
+A ridge r penalises the map: wherever a loss has the energy tr(Z'LZ), the model adds r |W|_F^2 to it (and so takes it
+from tr(Z'AZ)), X'LX becoming X'LX + rI. In the kernel model |W|_F is the norm in the kernel's Hilbert space. r is in
+units of the energy, not of a loss, so one factorisation still serves every hyper-parameter: for VICReg the loss gains
+eta |W|^2 with eta = 2 gamma r / N.
 """
 
 from __future__ import annotations
@@ -28,13 +34,14 @@ from spectral_ssl.data import as_dataset
 from spectral_ssl.errors import DataError, NumericalError
 from spectral_ssl.free import best_pairs, residuals
 from spectral_ssl.graph import Graph
+from spectral_ssl.kernels import FeatureMap, feature_map
 from spectral_ssl.moments import Moments
 
 __all__ = ["Model", "Pencil", "Spectra", "Spectrum"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Pencil = Literal["laplacian", "adjacency", "degree", "degree_centred", "cross_moment"]
-Model = Literal["free", "linear"]
+Model = Literal["free", "linear", "kernel"]
 
 TIE_TOL = 1e-9  # two eigenvalues closer than this share of the largest count as copies of one
 ZERO_TOL = 1e-12  # an eigenvalue of a dense pencil below this share of the largest is zero
@@ -48,9 +55,10 @@ class Spectrum:
     """A factorisation A v_k = mu_k B v_k with v_j'B v_k = delta_jk, best value first.
 
     values (R,); vectors (N, R): the scores, X @ weights in the linear model; weights (D, R) | None; mean (D,) | None,
-    subtracted from X where the pencil is centred; residuals (R,): |A v - mu B v| in the norm of B^-1, measured on the
-    pairs held, relative to a bound on |mu| (free: 2 max deg, max deg or 1; linear: max |mu|); dimension: size of the
-    space, R of which is held; solver: what ran and why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
+    subtracted from X where the pencil is centred; features: the map to what stands for X in the kernel model;
+    residuals (R,): |A v - mu B v| in the norm of B^-1, measured on the pairs held, relative to a bound on |mu| (free:
+    2 max deg, max deg or 1; linear: max |mu|); dimension: size of the space, R of which is held; solver: what ran and
+    why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
     """
 
     pencil: Pencil
@@ -66,6 +74,7 @@ class Spectrum:
     weights: Array | None = None
     mean: Array | None = None
     n_features: int | None = None
+    features: FeatureMap | None = None
 
     def __post_init__(self) -> None:
         for array in (self.values, self.vectors, self.residuals, self.weights, self.mean):
@@ -106,22 +115,43 @@ class Spectra:
     >>> [ss.optimum(ss.VICReg(invariance=g), spectra, 8).loss for g in grid]            # doctest: +SKIP
 
     graph: the relation; X (N, D): data of the linear model, None for the free one; moments: given instead of X where
-    the data do not fit in memory (embeddings then hold weights, and no rows).
+    the data do not fit in memory (embeddings then hold weights, and no rows). kernel: a call string over
+    `spectral_ssl.kernels.KERNELS`, "nystroem(n_landmarks=500)", a function k(X, Y) or a FeatureMap: the kernel model of
+    X. ridge: r >= 0, adds r |W|_F^2 to the energy tr(Z'LZ), see the module docstring.
     """
 
-    def __init__(self, graph: Graph | None = None, *, X: Any = None, moments: Moments | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph | None = None,
+        *,
+        X: Any = None,
+        moments: Moments | None = None,
+        kernel: Any = None,
+        ridge: float = 0.0,
+    ) -> None:
         if graph is None and moments is None:
             raise DataError("Spectra needs a graph, or the moments of one")
         if moments is not None and X is not None:
             raise DataError("give either X or its moments, not both")
         if moments is not None and graph is not None and moments.n_samples != graph.n_samples:
             raise DataError(f"the moments are of {moments.n_samples} samples, the relation of {graph.n_samples}")
+        if kernel is not None and X is None:
+            raise DataError("the kernel model needs the data its kernel compares: pass X=")
+        if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.number) or not 0 <= ridge < math.inf:
+            raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
+        if ridge and X is None and moments is None:
+            raise DataError("ridge= penalises the map of a linear or kernel model; over all embeddings there is none")
         self.graph = graph
         self.X: Array | None = None if X is None else np.asarray(as_dataset(X, name="X").X)
+        self.features: FeatureMap | None = None
+        if kernel is not None and self.X is not None:
+            self.features = feature_map(kernel, self.X)
+            self.X = self.features(self.X)
+        self.ridge = float(ridge)
         self.moments = moments
         if graph is not None and self.X is not None:
             self.moments = Moments.from_arrays(self.X, graph)
-        self.model: Model = "free" if self.moments is None else "linear"
+        self.model: Model = "free" if self.moments is None else "linear" if self.features is None else "kernel"
         self._held: dict[str, Spectrum] = {}
         self._bases: dict[str, Basis | None] = {}
 
@@ -136,7 +166,7 @@ class Spectra:
 
     def of(self, pencil: Pencil, n_components: int) -> Spectrum:
         """The spectrum of a pencil with at least n_components + 1 pairs (all of them where fewer exist)."""
-        if self.model == "linear":
+        if self.model != "free":
             if pencil not in self._held:
                 self._held[pencil] = self._linear(pencil)
             return self._held[pencil]
@@ -163,10 +193,12 @@ class Spectra:
         assert m is not None
         mean = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil)
         basis = self.basis(pencil)
-        local = m if basis is None else basis.moments
+        T, local = (None, m) if basis is None else (basis.T, basis.moments)
+        if self.ridge:
+            T, local = self._penalised(pencil, basis)
         A = {"laplacian": local.laplacian, "degree_centred": local.adjacency_centred}.get(pencil, local.adjacency)
         pairs = linalg.generalized_eigh(A, _second(local, pencil), largest=pencil != "laplacian")
-        weights = pairs.vectors if basis is None else basis.T @ pairs.vectors
+        weights = pairs.vectors if T is None else T @ pairs.vectors
         if basis is None and self.X is None and pairs.residuals.max(initial=0.0) > MOMENTS_TOL:
             raise NumericalError(
                 f"moments too ill-conditioned for their {pencil} pencil (residual {pairs.residuals.max():.0e}): "
@@ -179,7 +211,7 @@ class Spectra:
             values = np.maximum(values, 0.0)  # L is psd
         return Spectrum(
             pencil=pencil,
-            model="linear",
+            model=self.model,
             values=values,
             vectors=self._scores(weights, mean) if basis is None else basis.Q @ pairs.vectors,
             residuals=pairs.residuals,
@@ -188,8 +220,23 @@ class Spectra:
             weights=weights,
             mean=mean,
             n_features=m.n_features,
+            features=self.features,
             **self._sizes(),
         )
+
+    def _penalised(self, pencil: Pencil, basis: Basis | None) -> tuple[Array, Moments]:
+        """Coordinates T (D, r) of the maps that a ridge leaves over, and the moments of XT with r T'T in the energy.
+
+        Maps that X cannot tell apart differ by null(B): the ridge takes the shortest, orthogonal to it.
+        """
+        m = self.moments
+        assert m is not None
+        if pencil == "cross_moment":  # weights themselves are the coordinates
+            return np.eye(m.n_features), m.penalised(self.ridge * np.eye(m.n_features))
+        B = _second(m, pencil)
+        T = linalg.shortest(linalg.whitening(B)[0] if basis is None else basis.T, B)
+        local = m.map(T) if basis is None else basis.moments
+        return T, local.penalised(self.ridge * (T.T @ T))
 
     def _signed(self, values: Array) -> Array:
         """Eigenvalues of X'AX with the signs that Sylvester's law gives them, whatever the units of the features.

@@ -27,7 +27,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method, QuadraticMethod, embedding_moments
 from spectral_ssl.moments import Moments
 from spectral_ssl.solve import as_spectra, check_method
-from spectral_ssl.spectrum import Spectra
+from spectral_ssl.spectrum import Basis, Model, Spectra
 
 __all__ = ["Step", "TrainResult", "check_size", "find_device", "train"]
 
@@ -83,6 +83,9 @@ def train(
     n_components: int,
     *,
     X: Any = None,
+    model: Model | None = None,
+    kernel: Any = None,
+    ridge: float = 0.0,
     optimizer: Literal["lbfgs", "gd"] = "lbfgs",
     precondition: bool = True,
     device: str | None = None,
@@ -93,19 +96,21 @@ def train(
     learning_rate: float | None = None,
     callbacks: Sequence[Callable[[Step], None]] = (),
 ) -> TrainResult:
-    """Minimise the loss of a method over Z (N, K), or over linear maps Z = XW where X (N, D) is given.
+    """Minimise the loss of a method over Z (N, K), over linear maps Z = XW where X (N, D) is given, or a kernel's maps.
 
-    optimizer: "lbfgs" (strong Wolfe line search), or "gd", plain gradient descent with `learning_rate`, whose
-    continuous limit is gradient flow. precondition: optimise in whitened coordinates. device: None takes CUDA where
-    there is one, else the CPU. max_iter: evaluations of the loss. tol: on the largest gradient entry, see
-    `TrainResult`. init_scale: standard deviation of the initial parameters; None takes the best multiple of one
-    random draw. callbacks: each is called with a `Step` between chunks of iterations; one may raise to stop training.
+    X, model, kernel, ridge: the model class, as for `spectral_ssl.optimum`. optimizer: "lbfgs" (strong Wolfe line
+    search), or "gd", plain gradient descent with `learning_rate`, whose continuous limit is gradient flow.
+    precondition: optimise in whitened coordinates. device: None takes CUDA where there is one, else the CPU. max_iter:
+    evaluations of the loss. tol: on the largest gradient entry, see `TrainResult`. init_scale: standard deviation of
+    the initial parameters; None takes the best multiple of one random draw. callbacks: each is called with a `Step`
+    between chunks of iterations; one may raise to stop training.
 
     Raises DataError for options out of range, NumericalError where loss or gradient turns NaN or infinite.
     """
     started = time.perf_counter()
     check_method(method)
-    problem = _Problem(method, as_spectra(graph, X), n_components, find_device(device), precondition)
+    spectra = as_spectra(graph, X, model=model, kernel=kernel, ridge=ridge)
+    problem = _Problem(method, spectra, n_components, find_device(device), precondition)
     if optimizer not in ("lbfgs", "gd"):
         raise DataError(f"optimizer={optimizer!r} is not known; choose 'lbfgs' or 'gd'")
     if (optimizer == "gd") != (learning_rate is not None):
@@ -164,6 +169,11 @@ class _Problem:
             )
         self.graph, self.X, self.device = spectra.graph, spectra.X, device
         self.moments, self.K = spectra.moments, n_components
+        self.features, self.ridge = spectra.features, spectra.ridge
+        if self.ridge and not isinstance(method, QuadraticMethod):
+            raise DataError(
+                "a ridge adds to the energy tr(Z'LZ), which this loss does not have; set ridge=0, or bound its weights"
+            )
         check_size(self.K, self.graph, self.X)
         needs_spectrum = method.hyper.get("invariance", 0.0) is None
         self.method = method.resolve(spectra.of(method.pencil, self.K), self.K) if needs_spectrum else method
@@ -177,10 +187,10 @@ class _Problem:
         self._moments: Moments | None = None
         self._X = None
         if self.moments is not None and self.X is not None:
-            if isinstance(self.method, QuadraticMethod) and self.basis is not None:
-                self._moments = _to_tensors(self.basis.moments.map(np.eye(self.n_rows) * self.unit), self._tensor)
-            elif isinstance(self.method, QuadraticMethod):
-                self._moments = _to_tensors(self.moments.map(self.T), self._tensor)
+            if isinstance(self.method, QuadraticMethod):
+                unit = np.eye(self.n_rows) * self.unit
+                m = self.moments.map(self.T) if self.basis is None else self.basis.moments.map(unit)
+                self._moments = _to_tensors(m.penalised(self.ridge * (self.T.T @ self.T)), self._tensor)
             else:
                 self._X = self._tensor(self.X)
         self.constant = 0.0
@@ -223,15 +233,23 @@ class _Problem:
         assert m is not None
         if not precondition:
             return np.eye(m.n_features)
-        if self.basis is not None:
-            return self.basis.T * self.unit
         B = {
             "laplacian": m.scatter,
             "adjacency": m.gram,
             "degree": m.degree_gram,
             "degree_centred": m.degree_scatter,
         }[self.method.whitens]
-        return linalg.whitening(B)[0] * self.unit
+        T = linalg.whitening(B)[0] if self.basis is None else self.basis.T
+        if self.ridge:
+            # whitening alone leaves a ridge its own condition: shrink what it penalises past the size of the energy
+            T = linalg.shortest(T, B)
+            p, Q = linalg.eigh(self.ridge * (T.T @ T))
+            energy = 1.0 if self.method.whitens.startswith("degree") else self.graph.total_weight / self.graph.n_samples
+            M = Q / np.sqrt(1 + np.maximum(p, 0.0) / energy)
+            T = T @ M
+            if self.basis is not None:
+                self.basis = Basis(self.basis.Q @ M, T, self.basis.moments.map(M))
+        return T * self.unit
 
     def _terms(self, B: torch.Tensor) -> dict[str, Any]:
         if isinstance(self.method, QuadraticMethod) and self._moments is not None:
@@ -288,8 +306,11 @@ class _Problem:
             Z[self.graph.degree == 0] = 0.0  # not seen by the loss, and moved off zero by the centring
         Z = Z * scale
         W = None if W is None else W * scale
-        terms = {k: float(v) for k, v in self.method.loss_terms(torch.as_tensor(Z), self.graph).items()}
-        return Embedding(Z=Z, W=W, mean=mean), terms
+        found = self.method.loss_terms(torch.as_tensor(Z), self.graph)
+        if self.ridge and W is not None and isinstance(self.method, QuadraticMethod):
+            m = embedding_moments(torch.as_tensor(Z), self.graph)
+            found = self.method.terms(m.penalised(self.ridge * torch.as_tensor(W.T @ W)))
+        return Embedding(Z=Z, W=W, mean=mean, features=self.features), {k: float(v) for k, v in found.items()}
 
 
 def _to_tensors(m: Moments, convert: Callable[[Any], Any]) -> Moments:

@@ -218,7 +218,7 @@ def filtered(
     V = spectrum.vectors[:, : directions.shape[0]] @ directions
     weights = spectrum.weights
     W = None if weights is None else weights[:, : directions.shape[0]] @ directions
-    embedding = Embedding(Z=V, spectrum=spectrum.values, W=W, mean=spectrum.mean, rank=r)
+    embedding = Embedding(Z=V, spectrum=spectrum.values, W=W, mean=spectrum.mean, rank=r, features=spectrum.features)
     notes = [n for n in (note, multiplicity_note(spectrum, r), surplus_note(n_components, r)) if n]
     loss = float(sum(loss_terms.values()))
     return Optimum(
@@ -240,14 +240,16 @@ def filtered(
 def check_components(spectrum: Spectrum, n_components: int) -> int:
     """Validate K against the model, and return how many eigenpairs there are to use, at most K.
 
-    Raises DataError for K < 1, K > D (linear) or K > N - 1 (free); warns where K exceeds the rank.
+    Raises DataError for K < 1, K > D (linear, or a kernel's features) or K > N - 1 (free); warns where K exceeds the
+    rank.
     """
     K = n_components
     if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {K!r}")
-    if spectrum.model == "linear" and spectrum.n_features is not None and spectrum.n_features < K:
+    if spectrum.model != "free" and spectrum.n_features is not None and spectrum.n_features < K:
+        of = "X" if spectrum.model == "linear" else "the kernel"
         raise DataError(
-            f"n_components={K} exceeds the {spectrum.n_features} features of X: a linear map cannot make more; "
+            f"n_components={K} exceeds the {spectrum.n_features} features of {of}: a linear map cannot make more; "
             f"choose at most {spectrum.n_features}"
         )
     if spectrum.model == "free" and spectrum.n_samples - 1 < K:
