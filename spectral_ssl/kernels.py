@@ -15,6 +15,7 @@ Over all samples and without ridge, an exact kernel of full rank is no restricti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import linalg, spec
-from spectral_ssl.errors import DataError, ResourceError
+from spectral_ssl.errors import DataError, ResourceError, did_you_mean
 
 __all__ = ["KERNELS", "FeatureMap", "exact", "feature_map", "nystroem", "random_features"]
 
@@ -75,11 +76,7 @@ def exact(
         degree: of the polynomial.
     """
     X = _rows(X)
-    if X.shape[0] > EXACT_MAX:
-        raise ResourceError(
-            f"an exact kernel of {X.shape[0]:,} rows needs {8 * X.shape[0] ** 2 / 1e9:.1f} GB and a cubic solve (limit "
-            f"{EXACT_MAX:,} rows); use nystroem(n_landmarks=...) or random_features(n_features=...)"
-        )
+    _check_exact(X.shape[0])
     k, text = _function(X, kernel, bandwidth, degree)
     return _square_root(X, k, f"exact({text})")
 
@@ -149,11 +146,37 @@ def feature_map(kernel: Any, X: Any) -> FeatureMap:
         return exact(X, kernel=kernel)
     if not isinstance(kernel, str):
         raise DataError(f"kernel must be a call string such as 'exact(kernel=rbf)', or a function, got {kernel!r}")
+    found: FeatureMap = _builder(kernel)(X)
+    return found
+
+
+def planned_features(kernel: str, n_samples: int) -> int:
+    """How many features a call string gives for N rows, at most. Raises as `feature_map` would, short of solving."""
+    build = _builder(kernel)
+    if build.func is random_features:
+        return int(build.keywords.get("n_features", 500))
+    if build.func is nystroem:
+        return min(n_samples, int(build.keywords.get("n_landmarks", 300)))
+    _check_exact(n_samples)
+    return n_samples
+
+
+def _builder(kernel: str) -> functools.partial[FeatureMap]:
     name, options = spec.parse_call(kernel)
     if name in FUNCTIONS:
         name, options = "exact", {"kernel": name, **options}
-    found: FeatureMap = spec.bind(KERNELS, name, options, kind="kernel")(X)
+    if name not in KERNELS:
+        raise DataError(f"unknown kernel {name!r}; {did_you_mean(name, [*KERNELS, *FUNCTIONS])}")
+    found: functools.partial[FeatureMap] = spec.bind(KERNELS, name, options, kind="kernel")
     return found
+
+
+def _check_exact(n_samples: int) -> None:
+    if n_samples > EXACT_MAX:
+        raise ResourceError(
+            f"an exact kernel of {n_samples:,} rows needs {8 * n_samples**2 / 1e9:.1f} GB and a cubic solve (limit "
+            f"{EXACT_MAX:,} rows); use nystroem(n_landmarks=...) or random_features(n_features=...)"
+        )
 
 
 def _rows(X: Any) -> Array:

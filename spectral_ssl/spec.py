@@ -206,8 +206,8 @@ def bind(
 ) -> functools.partial[T]:
     """The function that ``name(options)`` means, its options checked and filled in.
 
-    Options are the keyword-only parameters of a function and all fields of a class. The answer still takes the
-    positional arguments: ``bind(RELATIONS, "knn", {"n_neighbors": 5})(data)``.
+    Options are the parameters of a function that are keyword-only or have a default, and all fields of a class. The
+    answer still takes the others: ``bind(RELATIONS, "knn", {"n_neighbors": 5})(data)``.
     """
     if name not in table:
         raise DataError(f"unknown {kind} {name!r}; {did_you_mean(name, table)}")
@@ -215,7 +215,7 @@ def bind(
     known = {
         option.name: option
         for option in options_of(function).values()
-        if isinstance(function, type) or not option.positional
+        if isinstance(function, type) or not option.positional or not option.required
     }
     allowed = ", ".join(map(_with_default, known.values()))
     advice = f"options of {kind} {name}: {allowed}" if known else f"{kind} {name} takes no options"

@@ -166,7 +166,7 @@ def test_json_has_the_promised_shape_and_the_run_directory_repeats_it(
 def test_bound_rows_claim_a_bound_and_lie_above_it(mine: Path) -> None:
     record = compare_methods(
         data=str(mine / "mine.csv"),
-        methods="infonce, vicreg(form=hinge), barlow_twins(redundancy=0.1)",
+        methods="infonce, simclr(temperature=0.2), infonce(similarity=dot)",
         n_components=2,
         figures=False,
         out=mine / "run",
@@ -176,6 +176,26 @@ def test_bound_rows_claim_a_bound_and_lie_above_it(mine: Path) -> None:
         assert row["rank_closed"] is None
         assert row["excess"] >= 0
         assert row["note"]
+
+
+def test_rows_of_losses_beyond_the_filters_keep_their_claims(mine: Path) -> None:
+    record = compare_methods(
+        data=str(mine / "mine.csv"),
+        methods="vicreg(covariance=0.3), vicreg(form=hinge), vicreg(form=constrained), barlow_twins(redundancy=0.1), ssl_ey",
+        n_components=3,
+        figures=False,
+        out=mine / "run",
+    )
+    for row in record["rows"]:
+        assert row["kind"] in ("exact", "certified")
+        assert row["lower_bound"] <= row["loss_closed"] + 1e-12
+        size = abs(row["collapse_loss"] - row["loss_closed"])
+        assert row["loss_trained"] >= row["lower_bound"] - 1e-9 * size, row
+        assert row["loss_trained"] <= row["loss_closed"] + 1e-3 * size, (
+            row
+        )  # kinks of the hinge stall first-order steps
+        if row["kind"] == "certified":
+            assert "certified" in row["note"]
 
 
 def test_collapsed_optimum_has_no_angle_and_says_collapsed(mine: Path) -> None:
@@ -196,9 +216,34 @@ def test_relative_excess_divides_by_the_way_to_collapse() -> None:
     assert relative_excess(0.5, 0.0, 0.0) == 0.5
 
 
-def test_free_rows_leave_probes_out_and_the_price_of_linearity_is_never_negative(mine: Path) -> None:
+def test_free_rows_place_held_out_rows_by_regression(mine: Path) -> None:
     free = compare_methods(data=str(mine / "mine.csv"), model="free", n_components=2, figures=False, out=mine / "free")
-    assert all(row["probe_closed"] is None and "held-out" in row["note"] for row in free["rows"])
+    promised(free["rows"])
+    for row in free["rows"]:
+        assert "kernel ridge regression" in row["note"]
+        # one rule for both, and equal embeddings: equal scores; three separate classes: far above a guess
+        assert row["probe_closed"] == pytest.approx(row["probe_trained"])
+        assert row["probe_closed"] > 0.5
+
+
+def test_kernel_rows_land_on_their_closed_form_and_generalise(mine: Path) -> None:
+    options = {"data": str(mine / "mine.csv"), "n_components": 2, "figures": False, "methods": EXACT}
+    record = compare_methods(model="kernel", kernel="nystroem(n_landmarks=30)", ridge=1.0, out=mine / "k", **options)
+    promised(record["rows"])
+    for row in record["rows"]:
+        assert row["model"] == "kernel"
+        assert row["kernel"].startswith("nystroem(n_landmarks=30, kernel=rbf, bandwidth=")
+        assert row["ridge"] == 1.0
+        assert row["probe_closed"] > 0.6  # chance is 0.37
+    assert {price["method"] for price in record["price_of_linearity"]} == {m.split("(")[0] for m in EXACT.split(", ")}
+    # a ridge costs training loss; without one, every landmark is used
+    bare = compare_methods(model="kernel", kernel="nystroem(n_landmarks=30)", out=mine / "b", **options)
+    for with_ridge, without in zip(record["rows"][1:], bare["rows"][1:], strict=True):
+        if with_ridge["hyper"] == without["hyper"]:
+            assert with_ridge["loss_closed"] > without["loss_closed"]
+
+
+def test_the_price_of_linearity_is_never_negative(mine: Path) -> None:
     linear = compare_methods(data=str(mine / "mine.csv"), n_components=2, figures=False, out=mine / "linear")
     assert len(linear["price_of_linearity"]) == 4
     for price in linear["price_of_linearity"]:
@@ -302,6 +347,15 @@ BAD = {
     "a temperature below zero": ("--data mine.csv --methods infonce(temperature=-1)", "temperature"),
     "a share out of range": ("--data mine.csv --test-size 1.5", "below 1"),
     "a GPU that is not there": ("--data mine.csv --n-components 2 --device cuda:77", "cannot be used"),
+    "a misspelt kernel": ("--data mine.csv --model kernel --kernel exct", "did you mean 'exact'"),
+    "a misspelt option of a kernel": ("--data mine.csv --model kernel --kernel rbf(width=2)", "bandwidth"),
+    "a kernel of width zero": ("--data mine.csv --model kernel --kernel rbf(bandwidth=0)", "positive"),
+    "a kernel without the model": ("--data mine.csv --kernel exact", "model"),
+    "a kernel for all embeddings": ("--data mine.csv --model free --kernel exact", "leave X and kernel out"),
+    "too few landmarks": ("--data mine.csv --model kernel --kernel nystroem(n_landmarks=3)", "at most 3"),
+    "a ridge below zero": ("--data mine.csv --ridge -1", ">= 0"),
+    "a ridge without a map": ("--data mine.csv --model free --ridge 1", "there is none"),
+    "a ridge for InfoNCE": ("--data mine.csv --methods infonce --n-components 2 --ridge 1", "InfoNCE"),
     "an image transform of vectors": ("--data mine.csv --relation views --transforms shift", "image_shape"),
 }
 
@@ -447,8 +501,20 @@ def test_standardising_takes_its_statistics_from_the_training_rows() -> None:
 
 def test_explain_tells_methods_without_a_closed_form_and_the_subsample() -> None:
     record = explain(data="digits", methods="vicreg, vicreg(form=hinge), barlow_twins(redundancy=0.1), infonce")
-    assert [row["closed_form"] for row in record["plan"]] == [True, False, False, False]
+    assert [row["closed_form"] for row in record["plan"]] == [True, True, True, False]
     assert "400 rows" in record["plan"][3]["note"]
+
+
+def test_explain_knows_the_size_of_a_kernel() -> None:
+    (row,) = explain(data="digits", methods="vicreg", model="kernel", kernel="nystroem(n_landmarks=50)")["plan"]
+    assert "50 x 50" in row["solver"]
+    (row,) = explain(data="digits", methods="vicreg", model="kernel")["plan"]
+    assert "1347 x 1347" in row["solver"] or "1348 x 1348" in row["solver"]
+    with pytest.raises(ss.ResourceError, match="nystroem"):
+        explain(data="swiss_roll(n_samples=9000)", methods="vicreg", model="kernel", n_components=2)
+
+
+def test_explain_refuses_more_components_than_features() -> None:
     with pytest.raises(ss.DataError, match="at most 4"):
         explain(data="iris", n_components=100)
 

@@ -13,7 +13,7 @@ from spectral_ssl import spec
 from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
 from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
-from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
+from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
@@ -35,7 +35,9 @@ def compare_methods(
     pairs: Path | None = None,
     methods: str = ALL_METHODS,
     n_components: int = 8,
-    model: Literal["linear", "free"] = "linear",
+    model: Literal["linear", "free", "kernel"] = "linear",
+    kernel: str | None = None,
+    ridge: float = 0.0,
     n_views: int = 2,
     transforms: str | None = None,
     standardize: bool = False,
@@ -60,7 +62,10 @@ def compare_methods(
         pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
         methods: Methods by name, with options as in "vicreg(invariance=0.5), barlow_twins".
         n_components: Dimension K of the embeddings.
-        model: Over linear maps of the data, or over all embeddings (free).
+        model: Over linear maps of the data, over all embeddings (free), or over the maps of a kernel.
+        kernel: For --model kernel: "exact(kernel=rbf)", "nystroem(n_landmarks=300)", "random_features(n_features=500)",
+            or an rbf(bandwidth=2), laplacian, polynomial, linear or cosine kernel taken exactly.
+        ridge: r >= 0, adds r |W|^2 to the energy tr(Z'LZ) of the losses (linear and kernel models).
         n_views: Views per original, for --relation views on data that are not views already.
         transforms: How views are made, as in "shift(pixels=1), noise(scale=0.2)".
         standardize: Bring every feature to mean 0 and variance 1 first.
@@ -89,11 +94,14 @@ def compare_methods(
         seed=seed,
     )
     # whatever can be refused is refused before a run directory is made
-    check_size(n_components, setting.graph, setting.data.X if model == "linear" else None)
+    spectra = make_spectra(setting, model, kernel, ridge)
+    check_size(n_components, setting.graph, spectra.X)
     if device is not None:
         find_device(device)
     if max_iter < 1:
         raise DataError(f"max_iter must be at least 1, got {max_iter}")
+    if ridge and any(isinstance(method, InfoNCE) for method in chosen):
+        raise DataError("--ridge adds to the energy tr(Z'LZ), which InfoNCE does not have; leave one of the two out")
     reference = reference_scores(setting)
     with RunDirectory.create(out, "compare", config, seed) as run:
         payload: dict[str, Any] = {
@@ -108,13 +116,14 @@ def compare_methods(
             "run": str(run.path),
         }
         arrays: dict[str, Any] = {}
-        spectra = Spectra(setting.graph, X=setting.data.X if model == "linear" else None)
         for method, (name, _) in zip(chosen, spec.parse_calls(methods), strict=True):
             row = make_row(
                 method,
                 setting,
                 n_components,
                 model=model,
+                kernel=kernel,
+                ridge=ridge,
                 spectra=spectra,
                 device=device,
                 seed=seed,
@@ -126,7 +135,7 @@ def compare_methods(
             add_row(payload, arrays, row)
             run.save_arrays("arrays", **arrays)
             run.write(payload)
-        if model == "linear":
+        if model != "free":
             payload["price_of_linearity"] = price_of_linearity(chosen, payload["rows"], setting, n_components)
         finish(run, payload, figures)
     return payload

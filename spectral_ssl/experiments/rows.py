@@ -22,7 +22,8 @@ from spectral_ssl.comparison import (
 from spectral_ssl.data import Dataset
 from spectral_ssl.embedding import Embedding, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, SpectralWarning
-from spectral_ssl.experiments.setting import Setting, subsample
+from spectral_ssl.experiments.setting import Setting, make_spectra, subsample
+from spectral_ssl.extension import extend
 from spectral_ssl.linalg import svd
 from spectral_ssl.methods import METHODS, InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
@@ -35,6 +36,7 @@ __all__ = ["Row", "can_probe", "make_row", "parse_methods", "relative_excess"]
 TRAIN_TOL = 1e-9  # the default of `train`
 BOUND_EVALUATIONS = 250  # there is no closed form to land on: the tail of the search is not worth its minutes
 BOUND_TOL = 1e-6
+EXTENSION = "nystroem(n_landmarks=500)"  # on which free embeddings are regressed to place held-out rows
 
 
 class Row(dict[str, Any]):
@@ -70,6 +72,8 @@ def make_row(
     n_components: int,
     *,
     model: Model = "linear",
+    kernel: str | None = None,
+    ridge: float = 0.0,
     spectra: Spectra | None = None,
     device: str | None = None,
     seed: int = 0,
@@ -80,7 +84,8 @@ def make_row(
 ) -> Row:
     """Solve, train, compare, probe. `spectra` shares factorisations between the rows of one setting.
 
-    name: what the row calls the method, by default its name in `METHODS`.
+    model, kernel, ridge: the model class, as for `spectral_ssl.optimum`, where no `spectra` of it are given. name: what
+    the row calls the method, by default its name in `METHODS`.
     """
     notes: list[str] = []
     name = method_name(method) if name is None else name
@@ -89,8 +94,7 @@ def make_row(
         if smaller is not setting:
             notes += smaller.notes
             setting, spectra = smaller, None
-    X = setting.data.X if model == "linear" else None
-    spectra = Spectra(setting.graph, X=X) if spectra is None else spectra
+    spectra = make_spectra(setting, model, kernel, ridge) if spectra is None else spectra
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SpectralWarning)
         started = time.perf_counter()
@@ -116,6 +120,8 @@ def make_row(
             callbacks=(report,),
         )
     row = _assemble(name, method, setting, n_components, model, best, run, seconds_closed)
+    row["kernel"] = None if spectra.features is None else spectra.features.text
+    row["ridge"] = spectra.ridge
     if reason:
         notes.append(reason)
     notes += _judgement(row, best, run)
@@ -233,6 +239,8 @@ def _judgement(row: Row, best: Optimum | None, run: TrainResult) -> list[str]:
         notes.append(best.note)
     if row["max_angle"] is None and best.rank > 0:
         notes.append("angle not asked: the minimum is reached on many subspaces")
+    elif best.kind == "certified" and best.rank > 0:
+        notes.append("angle not judged: the optimum is certified, not exact")
     elif row["gap"] is not None and row["gap"] < GAP_JUDGED and best.rank > 0:
         notes.append(f"angle not judged: eigenvalue gap {row['gap']:.1e} < {GAP_JUDGED:.0e}")
     return notes
@@ -245,18 +253,17 @@ def _scores(setting: Setting, best: Optimum | None, run: TrainResult) -> tuple[d
     if not can_probe(setting):
         return {}, "fewer than two classes among the training or held-out labels: probes left out"
     found: dict[str, float] = {}
-    for which, embedding in (("closed", best.embedding if best is not None else None), ("trained", run.embedding)):
-        if embedding is None:
-            continue
+    embeddings = {"trained": run.embedding} if best is None else {"closed": best.embedding, "trained": run.embedding}
+    told = "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"
+    if setting.probe_test is not None and not all(e.extends for e in embeddings.values()):
+        # one rule for both, so that their scores differ by the embeddings alone
+        embeddings = {which: extend(e, setting.data.X, kernel=EXTENSION) for which, e in embeddings.items()}
+        told = "held-out rows of a free embedding are placed by kernel ridge regression on the training rows"
+    for which, embedding in embeddings.items():
         rows = embed_split(setting, embedding)
-        if rows is None:
-            return (
-                {},
-                "a free embedding has no rows for held-out samples: probes left out (--test-size 0 probes in-sample)",
-            )
         found[f"probe_{which}"] = linear_probe_score(*rows, classification=setting.probe_train.is_classification)
         found[f"knn_{which}"] = knn_score(*rows, classification=setting.probe_train.is_classification)
-    return found, "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"
+    return found, told
 
 
 def can_probe(setting: Setting) -> bool:
@@ -267,12 +274,10 @@ def can_probe(setting: Setting) -> bool:
     return not train_set.is_classification or np.unique(train_set.y[train_set.labelled]).size > 1
 
 
-def embed_split(setting: Setting, embedding: Embedding) -> tuple[Any, Any, Any, Any] | None:
-    """(Z_train, y_train, Z_test, y_test) of the labelled originals, or None where the embedding has no map for them."""
+def embed_split(setting: Setting, embedding: Embedding) -> tuple[Any, Any, Any, Any]:
+    """(Z_train, y_train, Z_test, y_test) of the labelled originals; in-sample, rows of the embedding itself."""
     train_set, test_set = setting.probe_train, setting.probe_test
-    if embedding.W is None:
-        if test_set is not None:
-            return None
+    if not embedding.extends:
         seen = setting.data.labelled
         Z, y = embedding.Z[seen], _labels(setting.data)[seen]
         return Z, y, Z, y

@@ -18,8 +18,10 @@ from spectral_ssl.data import DATASETS, Dataset, augment, load_dataset, read_dat
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.relations import RELATIONS
+from spectral_ssl.solve import as_spectra
+from spectral_ssl.spectrum import Model, Spectra
 
-__all__ = ["Setting", "load_data", "make_setting", "subsample"]
+__all__ = ["Setting", "load_data", "make_setting", "make_spectra", "subsample"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +147,12 @@ def make_setting(
 
     rows, graph, notes = related(train)
     return Setting(rows, graph, train, test, text, 0, notes, related)
+
+
+def make_spectra(setting: Setting, model: Model, kernel: str | None = None, ridge: float = 0.0) -> Spectra:
+    """The factorisations of a setting under a model class, as the commands name it."""
+    X = None if model == "free" else setting.data.X
+    return as_spectra(setting.graph, X, model=model, kernel=kernel, ridge=ridge)
 
 
 def subsample(setting: Setting, n_originals: int, seed: int) -> Setting:

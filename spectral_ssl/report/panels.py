@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spectral_ssl.report.words import distinct_labels, find_relation, is_bound, method_of, number, variant
+from spectral_ssl.report.words import MODELS, distinct_labels, find_relation, is_bound, method_of, number, variant
 
 __all__ = ["Group", "Panel", "data_caption", "file_suffixes", "looks_of", "method_key", "panels", "setting_caption"]
 
@@ -178,5 +178,5 @@ def setting_caption(payload: Mapping[str, Any], group: Group) -> str:
     if group.n_components is not None:
         parts.append(f"K = {group.n_components}")
     if group.model:
-        parts.append("linear maps of the data" if group.model == "linear" else f"{group.model} model")
+        parts.append(MODELS.get(group.model, group.model))
     return " · ".join(part for part in parts if part)

@@ -20,10 +20,12 @@ from rich.text import Text
 from spectral_ssl.report.words import (
     ANGLE_TOL,
     EXCESS_TOL,
+    MODELS,
     as_list,
     distinct_labels,
     find_relation,
     is_bound,
+    is_certified,
     is_judged,
     label,
     number,
@@ -182,7 +184,7 @@ def _excess(row: Row) -> Text:
     value = row.get("relative_excess")
     if value is None:
         return Text("-")
-    if is_bound(row):
+    if is_bound(row) or is_certified(row):
         return Text(number(value, 2), style="dim")
     style = "red" if value < -BELOW_TOL else "green" if value <= EXCESS_TOL else "yellow"
     return Text(_short(value), style=style)
@@ -211,7 +213,8 @@ def _and(words: Sequence[str]) -> str:
 def verdict(rows: Sequence[Row]) -> list[str]:
     """What the rows say, in sentences: the first is the answer, the others are what it leaves out."""
     told = []
-    exact = [row for row in rows if not is_bound(row) and row.get("relative_excess") is not None]
+    known = [row for row in rows if not is_bound(row) and row.get("relative_excess") is not None]
+    exact = [row for row in known if not is_certified(row)]
     if exact:
         arrived = [row for row in exact if abs(row["relative_excess"]) <= EXCESS_TOL]
         largest = max(row["relative_excess"] for row in exact)
@@ -233,6 +236,19 @@ def verdict(rows: Sequence[Row]) -> list[str]:
         below = [row for row in exact if row["relative_excess"] < -BELOW_TOL]
         if below:
             told.append(f"trained BELOW the closed form, which cannot be, please report it: {_named(below, rows)}")
+    certified = [row for row in known if is_certified(row)]
+    if certified:
+        told.append(
+            "certified, the optimum lies between a proven bound and the number given: "
+            + "; ".join(
+                f"{_named([row], rows)} {number(row.get('lower_bound'))} to "
+                f"{number(min(row['loss_closed'], row['loss_trained']))}"
+                for row in certified
+            )
+        )
+        lower = [row for row in certified if row["loss_trained"] < row["lower_bound"] - BELOW_TOL * _size(row)]
+        if lower:
+            told.append(f"trained BELOW its proven bound, which cannot be, please report it: {_named(lower, rows)}")
     bounds = [row for row in rows if is_bound(row)]
     if bounds:
         told.append(f"trained only, no closed form (excess is over a lower bound): {_named(bounds, rows)}")
@@ -243,6 +259,10 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     if collapsed:
         told.append(f"collapsed, the optimum is Z = 0: {_named(collapsed, rows)}")
     return told
+
+
+def _size(row: Row) -> float:
+    return float(max(abs(row["loss_closed"]), abs(row.get("collapse_loss") or 0.0), 1e-300))
 
 
 def _settings(rows: Sequence[Row]) -> list[tuple[str, str, Any]]:
@@ -276,7 +296,7 @@ def _comparison(payload: Payload, page: _Page) -> None:
         text = relation_text(record) or relation
         parts = [f"relation {text}"] if text else []
         parts += [f"K = {K}"] if K is not None else []
-        parts += ["linear maps of the data" if model == "linear" else f"{model} model"] if model else []
+        parts += [MODELS.get(model, model)] if model else []
         page.title(" · ".join(parts) or "results")
         if text not in told:
             _relation(record, page)
@@ -330,7 +350,7 @@ def _comparison_table(rows: Sequence[Row], page: _Page) -> None:
     if "kind" in dropped and len(kinds) > 1:
         told.append("a loss after > is a lower bound, not a closed form")
     if any(row.get("max_angle") is not None and not is_judged(row) for row in rows) and "angle" not in dropped:
-        told.append("* angle not judged: the eigenvalue gap is closed")
+        told.append("* angle not judged: the eigenvalue gap is closed, or the optimum certified only")
     pairs = [c.title for c in columns if c.title in ("rank", "probe", "kNN") and c.title not in dropped]
     if any("/" in str(c.cell(row)) for c in columns if c.title in pairs for row in rows):
         told.append(f"{_and(pairs)}: closed form/trained, one number where they agree")
@@ -377,13 +397,14 @@ def _price(payload: Payload, page: _Page) -> None:
     rows = [row for row in as_list(payload.get("price_of_linearity")) if isinstance(row, Mapping)]
     if not rows:
         return
-    page.title("what linear maps cost: least loss over all embeddings, and over linear maps")
+    maps = "kernel maps" if any(row.get("model") == "kernel" for row in as_list(payload.get("rows"))) else "linear maps"
+    page.title(f"what {maps} cost: least loss over all embeddings, and over {maps}")
     columns = [Column("method", lambda row: label(row), left=True)]
     if len({row.get("relation") for row in rows}) > 1:
         columns.append(Column("relation", lambda row: str(row.get("relation") or "-"), left=True))
     columns += [
         Column("all embeddings", lambda row: number(row.get("loss_free"))),
-        Column("linear maps", lambda row: number(row.get("loss_linear"))),
+        Column(maps, lambda row: number(row.get("loss_linear"))),
     ]
     if any(row.get("relative") is not None for row in rows):
         columns.append(Column("share of the way to collapse", lambda row: number(row.get("relative"), 2), 1))

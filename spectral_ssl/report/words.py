@@ -22,14 +22,18 @@ NAMES = {
     "frobenius_simclr": "Frobenius SimCLR",
     "spectral_contrastive": "Spectral contrastive",
     "barlow_twins": "Barlow Twins",
+    "ssl_ey": "SSL-EY",
     "infonce": "InfoNCE",
     "simclr": "SimCLR",
     "alpha_cl": "alpha-CL",
 }
+# what an embedding is a function of
+MODELS = {"free": "all embeddings", "linear": "linear maps of the data", "kernel": "maps of a kernel"}
 # options that change the loss so much that the method goes by another name
 VARIANTS = {
     ("weighting", "degree"): "degree",
     ("form", "hinge"): "hinge",
+    ("form", "constrained"): "constrained",
     ("normalized", False): "unnormalised",
     ("similarity", "dot"): "dot",
 }
@@ -149,10 +153,15 @@ def is_bound(row: Row) -> bool:
     return row.get("kind") == "bound"
 
 
+def is_certified(row: Row) -> bool:
+    """Whether the optimum of this row is a number found by search, with a proven lower bound beside it."""
+    return row.get("kind") == "certified"
+
+
 def is_judged(row: Row) -> bool:
-    """Whether the angle of a row says anything: there is one, and the gap is open (None: no eigenvalue follows)."""
+    """Whether a row's angle says anything: the optimum is exact, and its gap open (None: no eigenvalue follows)."""
     gap = row.get("gap")
-    return row.get("max_angle") is not None and (gap is None or gap >= GAP_JUDGED)
+    return row.get("max_angle") is not None and not is_certified(row) and (gap is None or gap >= GAP_JUDGED)
 
 
 def relation_text(relation: Any) -> str:
