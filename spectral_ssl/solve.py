@@ -95,6 +95,9 @@ def optimum(
     K = int(n_components) if isinstance(n_components, np.integer) else n_components
     if isinstance(K, bool) or not isinstance(K, int) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {n_components!r}")
+    exact = None if spectra.model != "free" or spectra.graph is None else method.exact_optimum(spectra.graph, K)
+    if exact is not None:
+        return exact
     spectrum = spectra.of(method.pencil, min(K, spectra.n_samples))
     best = method.optimum(spectrum, K)
     if spectra.model == "free" and spectra.graph is not None:

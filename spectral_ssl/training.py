@@ -305,6 +305,8 @@ class _Problem:
         if self.X is None and self.method.whitens.startswith("degree"):
             Z[self.graph.degree == 0] = 0.0  # not seen by the loss, and moved off zero by the centring
         Z = Z * scale
+        if self.X is None:
+            Z = Z * self.method.row_scale(Z)[:, None]
         W = None if W is None else W * scale
         found = self.method.loss_terms(torch.as_tensor(Z), self.graph)
         if self.ridge and W is not None and isinstance(self.method, QuadraticMethod):

@@ -17,7 +17,7 @@ LAYERS = [
     ["spec", "progress", "runs"],
     ["linalg", "data"],
     ["kernels", "graph", "relations", "moments", "embedding"],
-    ["free", "spectrum", "extension", "solve", "classical", "comparison"],
+    ["free", "spectrum", "extension", "solve", "classical", "positive_pair", "comparison"],
     ["methods", "losses", "theory"],
     ["training"],
     ["report"],  # reads run directories, so experiments may draw theirs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
+from spectral_ssl.theory.criteria import duality
 
 __all__ = ["audit", "audit_row"]
 
@@ -92,6 +93,7 @@ def audit(
             "rank": exact_rank(Z.X),
             "effective_rank": effective,
             "collapsed": bool(K >= 2 and effective < COLLAPSED),
+            "duality": asdict(duality(Z.X)),
         },
         "rows": [],
         "notes": list(setting.notes),

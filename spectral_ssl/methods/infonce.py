@@ -3,14 +3,17 @@
     L(Z) = -sum_{i != j} A_ij log softmax_{j != i}(s_ij / tau),   s_ij = cos(z_i, z_j) or z_i'z_j
 
 with every other sample a negative; self-pairs are left out. For the two-view relation it equals NT-Xent times N. It
-is no spectral filter and in general has no closed form. What is proven for every Z:
+is no spectral filter. What is proven for every Z:
 
 * rows apart: sum_i d_i min_x [-P_i'x + log sum e^x] over the similarities allowed, P_i = A_i / d_i; for unbounded
   similarities this is the entropy bound sum_i d_i H(P_i);
 * n balanced groups of V samples, cosine: no Z beats the regular simplex,
   L >= s log[(V - 1) + (N - V) exp(-(n / (n - 1)) / tau)].
 
-Source: Balestriero & LeCun 2022 (arXiv 2205.11508), section 2 (loss); bounds derived here.
+Over all embeddings both are reached in cases that can be told from the relation (`exact_optimum`); elsewhere L is
+convex in the similarities, and `certificate` bounds how far from optimal any Z is. Both: see _certificates.py.
+
+Source: Balestriero & LeCun 2022 (arXiv 2205.11508), section 2 (loss); bounds, optima and certificates derived here.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from spectral_ssl.embedding import Optimum
+from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
 from spectral_ssl.graph import Graph
+from spectral_ssl.methods import _certificates
+from spectral_ssl.methods._certificates import Certificate
 from spectral_ssl.methods.base import Method, as_embedding, tensor_graph
 from spectral_ssl.spectrum import Spectrum
 
@@ -85,6 +90,32 @@ class InfoNCE(Method):
             "it is trained, and shown with a proven lower bound (FrobeniusSimCLR is the form with a closed optimum)"
         )
 
+    def exact_optimum(self, graph: Graph, n_components: int) -> Optimum:
+        """The minimum over all Z (N, K) on balanced cliques, or on a relation positive on every pair at a temperature
+        low enough; kind "exact". Raises NotClosedForm with the reason elsewhere."""
+        return _certificates.exact_optimum(self, graph, n_components)
+
+    def certificate(self, Z: Any, graph: Graph) -> Certificate:
+        """How far the loss of Z (N, K) can be above the least over all embeddings, of any dimension.
+
+        "cosine": rows of any nonzero size. "dot": tr(ZZ') <= radius.
+        """
+        if self.similarity == "cosine":
+            return _certificates.cosine_certificate(Z, graph, self.temperature)
+        return _certificates.dot_certificate(Z, None, graph, self.temperature, self.radius)
+
+    def linear_certificate(self, W: Any, X: Any, graph: Graph) -> Certificate:
+        """How far the loss of Z = XW can be above the least over linear maps of X (N, D) with tr(WW') <= radius.
+
+        Raises NotClosedForm for the cosine, whose loss is not convex in WW'.
+        """
+        if self.similarity == "cosine":
+            raise NotClosedForm(
+                "cosine InfoNCE is not convex in the weights of a linear map, so nothing certifies its minimum there; "
+                "certificate(X @ W, graph) bounds it by the least over all embeddings, or take similarity='dot'"
+            )
+        return _certificates.dot_certificate(W, X, graph, self.temperature, self.radius)
+
     def collapse_loss(self, graph: Graph, n_components: int) -> float:
         """All similarities equal: s log(N - 1)."""
         return float((graph.degree - graph.diagonal).sum()) * math.log(graph.n_samples - 1)
@@ -94,18 +125,21 @@ class InfoNCE(Method):
             return W
         return W * torch.sqrt(self.radius / (1 + (W**2).sum()))
 
+    def row_scale(self, Z: Array) -> Array:
+        """Rows of unit length, which the cosine does not see."""
+        size: Array = np.linalg.norm(Z, axis=1)
+        if self.similarity == "dot":
+            return np.ones_like(size)
+        out: Array = np.divide(1.0, size, out=np.ones_like(size), where=size > 0)
+        return out
+
     def lower_bound(self, graph: Graph) -> float:
         """The larger of the bounds in the module docstring."""
         bounded = self.similarity == "cosine"
         bound = _row_bound(graph, 1 / self.temperature if bounded else math.inf)
-        if bounded and graph.is_partition:
-            g = graph.groups[0]
-            V, n = int(g.sizes[0]), g.sizes.size
-            equal = np.all(g.sizes == V) and np.all(g.weight == g.weight[0]) and V * n == graph.n_samples
-            if equal and V > 1 and n > 1:
-                s = float((graph.degree - graph.diagonal).sum())
-                simplex = math.log((V - 1) + (graph.n_samples - V) * math.exp(-(n / (n - 1)) / self.temperature))
-                bound = max(bound, s * simplex)
+        codes = _certificates.balanced_cliques(graph) if bounded else None
+        if codes is not None:
+            bound = max(bound, _certificates.simplex_loss(graph, int(codes.max()) + 1, 1 / self.temperature))
         return bound
 
 

@@ -540,6 +540,14 @@ def _audit(payload: Payload, page: _Page) -> None:
             told.append(f"{words.get(key, key)} {number(value, 3)}")
     if told:
         page.line(f"representation: {', '.join(told)}")
+    energies = summary.get("duality")
+    if isinstance(energies, Mapping):
+        page.line(
+            f"duality: sum_i!=j (z_i'z_j)^2 = {number(energies['contrastive'])} between samples, sum_k!=l (Z'Z)_kl^2 = "
+            f"{number(energies['non_contrastive'])} between components; they differ by the norms of rows and columns "
+            "alone",
+            "dim",
+        )
     if summary.get("collapsed"):
         page.line("the representation is close to collapse", "red")
     for record in relations_of(payload):
