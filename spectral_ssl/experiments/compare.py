@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from spectral_ssl import spec
 from spectral_ssl.comparison import knn_score, linear_probe_score
-from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
+from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
 from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
 from spectral_ssl.methods import InfoNCE, Method
@@ -137,8 +138,21 @@ def compare_methods(
             run.write(payload)
         if model != "free":
             payload["price_of_linearity"] = price_of_linearity(chosen, payload["rows"], setting, n_components)
+        share_notes(payload)
         finish(run, payload, figures)
     return payload
+
+
+def share_notes(payload: dict[str, Any]) -> None:
+    """What the notes of all rows say is said once, for the run."""
+    rows = payload["rows"]
+    if len(rows) < 2:
+        return
+    said = [row["note"].split("; ") for row in rows]
+    shared = [words for words in said[0] if words and all(words in others for others in said)]
+    payload["notes"] += shared
+    for row, words in zip(rows, said, strict=True):
+        row["note"] = "; ".join(part for part in words if part not in shared)
 
 
 def add_row(payload: dict[str, Any], arrays: dict[str, Any], row: Row) -> None:
@@ -170,7 +184,8 @@ def reference_scores(setting: Setting) -> dict[str, float | None]:
     if kind:
         values, counts = np.unique(seen[1], return_counts=True)
         scores["majority"] = float(np.mean(held[1] == values[np.argmax(counts)]))
-        with contextlib.suppress(DataError):
+        with contextlib.suppress(DataError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", SpectralWarning)  # its advice is for those who call it
             from spectral_ssl.classical import lda
 
             Z = lda(*seen)

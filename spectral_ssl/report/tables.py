@@ -399,7 +399,8 @@ def _price(payload: Payload, page: _Page) -> None:
         return
     maps = "kernel maps" if any(row.get("model") == "kernel" for row in as_list(payload.get("rows"))) else "linear maps"
     page.title(f"what {maps} cost: least loss over all embeddings, and over {maps}")
-    columns = [Column("method", lambda row: label(row), left=True)]
+    names = {id(row): name for row, name in zip(rows, distinct_labels(rows), strict=True)}
+    columns = [Column("method", lambda row: names[id(row)], left=True)]
     if len({row.get("relation") for row in rows}) > 1:
         columns.append(Column("relation", lambda row: str(row.get("relation") or "-"), left=True))
     columns += [
