@@ -183,6 +183,11 @@ class _Problem:
         self.T = self._coordinates(precondition)
         if self.n_rows == 0:
             raise DataError("all features are constant: X has no direction to learn from; give features that vary")
+        if self.method.full_rank and self.X is not None and self.K > self.n_rows:
+            raise DataError(
+                f"this loss needs {self.K} independent columns, but X has rank {self.n_rows} for it; choose at most "
+                f"{self.n_rows} components"
+            )
         self._T = self._tensor(self.T)
         self._moments: Moments | None = None
         self._X = None
@@ -252,8 +257,10 @@ class _Problem:
         return T * self.unit
 
     def _terms(self, B: torch.Tensor) -> dict[str, Any]:
-        if isinstance(self.method, QuadraticMethod) and self._moments is not None:
-            return self.method.terms(self._moments.map(B))
+        if isinstance(self.method, QuadraticMethod):
+            held = self._moments
+            m = embedding_moments(self.embed(B), self.graph) if held is None else held.map(B)
+            return self.method.training_terms(m)
         return self.method.loss_terms(self.embed(B), self.graph)
 
     def embed(self, B: torch.Tensor) -> torch.Tensor:
@@ -304,10 +311,11 @@ class _Problem:
             mean = None if self.moments is None else np.asarray(getattr(self.moments, self.method.centred))
         if self.X is None and self.method.whitens.startswith("degree"):
             Z[self.graph.degree == 0] = 0.0  # not seen by the loss, and moved off zero by the centring
-        Z = Z * scale
+        scale = np.diag(scale) if scale.ndim == 1 else scale
+        Z = Z @ scale
         if self.X is None:
             Z = Z * self.method.row_scale(Z)[:, None]
-        W = None if W is None else W * scale
+        W = None if W is None else W @ scale
         found = self.method.loss_terms(torch.as_tensor(Z), self.graph)
         if self.ridge and W is not None and isinstance(self.method, QuadraticMethod):
             m = embedding_moments(torch.as_tensor(Z), self.graph)
@@ -450,7 +458,10 @@ class _Search:
             if self.best_gradient <= self.tol or len(self.losses) >= self.max_iter:
                 break
             engine.step(self.evaluate)
-            self.look()
+            try:
+                self.look()
+            except NumericalError:  # a step too far; the best point is kept
+                break
 
     def descend(self, learning_rate: float) -> str:
         gradient = self.look()

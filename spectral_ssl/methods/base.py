@@ -27,6 +27,7 @@ __all__ = ["Method", "QuadraticMethod", "TensorGraph", "embedding_moments", "equ
 
 Centring = Literal["mean", "degree_mean"] | None
 FILTER_TOL = 1e-10  # a direction scaled below this share of the largest is rounding
+MAJORISED_TOL = 1e-9  # of a trace: what an iterative solver may leave of d < c; a diagonal is then met as nearly
 
 
 class TensorGraph:
@@ -169,9 +170,28 @@ class Method(abc.ABC):
         """Map free parameters to admissible ones (weights, or Z in the free model); the identity by default."""
         return W
 
+    @property
+    def full_rank(self) -> bool:
+        """Whether the loss is finite only where the K columns of Z are independent."""
+        return False
+
     def column_scale(self, m: Moments) -> Array:
-        """Factors (K,) bringing the columns of a trained Z to the scale of the optimum; 1 where the loss fixes it."""
+        """What brings a trained Z to the scale of the optimum: factors (K,) of its columns, or a matrix (K, K).
+
+        1 where the loss fixes it.
+        """
         return np.ones(m.n_features)
+
+    def row_scale(self, Z: Array) -> Array:
+        """Factors (N,) bringing rows of a trained free Z to the lengths of the optimum; 1 where the loss sees them."""
+        return np.ones(Z.shape[0])
+
+    def exact_optimum(self, graph: Graph, n_components: int) -> Optimum | None:
+        """The free minimum where it is read from the relation itself and from no spectrum; None where it is not.
+
+        Raises NotClosedForm where theory has neither.
+        """
+        return None
 
     def lower_bound(self, graph: Graph) -> float:
         """The best bound known without a closed form; -inf where there is none."""
@@ -189,6 +209,10 @@ class QuadraticMethod(Method):
     @abc.abstractmethod
     def terms(self, m: Moments) -> dict[str, Any]:
         """The parts of the loss from the moments of Z (numpy or torch). "constant" holds what no Z can change."""
+
+    def training_terms(self, m: Moments) -> dict[str, Any]:
+        """The parts that training descends, those of Z with `column_scale` applied: the loss itself by default."""
+        return self.terms(m)
 
     def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
         Z = as_embedding(Z, graph)
@@ -259,8 +283,8 @@ def check_components(spectrum: Spectrum, n_components: int) -> int:
         )
     if spectrum.dimension < K:
         warnings.warn(
-            f"n_components={K} exceeds the rank {spectrum.dimension} of the {spectrum.pencil} pencil: "
-            f"{K - spectrum.dimension} columns of the optimum are zero",
+            f"n_components={K} exceeds the rank {spectrum.dimension} of the {spectrum.pencil} pencil: the optimum has "
+            "no more dimensions; columns past it are zero, or mix those before",
             SpectralWarning,
             stacklevel=4,
         )
@@ -300,28 +324,36 @@ def pad(directions: Array, n_components: int) -> Array:
 
 
 def equal_diagonal_rotation(spectrum: Array) -> Array:
-    """Q in O(K) such that diag(Q' diag(spectrum) Q) is constant, by at most K - 1 Givens rotations.
+    """Q in O(K) such that diag(Q' diag(spectrum) Q) is constant, by at most K - 1 plane rotations."""
+    spectrum = np.asarray(spectrum, dtype=np.float64)
+    return diagonal_rotation(spectrum, np.full(spectrum.size, spectrum.mean() if spectrum.size else 0.0))
 
-    Schur-Horn for the constant diagonal: while two entries lie on either side of the mean, turn their plane until one
-    equals it.
+
+def diagonal_rotation(spectrum: Array, diagonal: Array) -> Array:
+    """Q in O(K) such that Q' diag(spectrum) Q has the given diagonal, by at most K - 1 plane rotations.
+
+    Schur-Horn: there is one exactly where the spectrum majorises the diagonal. Take its entries t from the largest
+    down, x >= t >= y the neighbouring values on either side, and turn their plane until one diagonal entry is t; the
+    other, x + y - t, joins the values left, which majorise the entries left (Horn 1954, Chan & Li 1983).
+
+    spectrum, diagonal: (K,). Raises DataError where the one does not majorise the other.
     """
-    M = np.diag(np.asarray(spectrum, dtype=np.float64))
-    K = M.shape[0]
-    Q = np.eye(K)
-    mean = float(np.trace(M)) / max(K, 1)
-    left = list(range(K))
-    while len(left) > 1:
-        d = np.diag(M)[left]
-        low, high = left[int(np.argmin(d))], left[int(np.argmax(d))]
-        if M[high, high] - M[low, low] <= 1e-15 * max(abs(mean), 1e-300):
-            break
-        # t = tan(angle) solves M_ll - mean + 2 t M_lh + t^2 (M_hh - mean) = 0: the turned low entry becomes the mean
-        a, b, c = M[high, high] - mean, M[low, high], M[low, low] - mean
-        t = (-b + np.sqrt(max(b * b - a * c, 0.0))) / a if a > 0 else 0.0
-        cos, sin = 1 / np.hypot(1, t), t / np.hypot(1, t)
-        G = np.eye(K)
-        G[low, low], G[high, low], G[low, high], G[high, high] = cos, sin, -sin, cos
-        M = G.T @ M @ G
-        Q = Q @ G
-        left.remove(low)
-    return Q
+    value, target = (np.array(a, dtype=np.float64) for a in (spectrum, diagonal))
+    K = value.size
+    surplus = np.cumsum(np.sort(value)[::-1] - np.sort(target)[::-1])  # of every j largest values over j entries
+    if K and max(-surplus.min(), surplus[-1]) > MAJORISED_TOL * np.abs(value).sum():
+        raise DataError(f"no rotation gives a matrix of spectrum {value} the diagonal {target}: it is not majorised")
+    Q, place, left = np.eye(K), np.zeros(K, dtype=int), list(range(K))
+    for entry in np.argsort(-target, kind="stable"):
+        t = target[entry]
+        left.sort(key=lambda k: -value[k])
+        above = max(sum(value[k] >= t for k in left), 1) - 1  # rounding can leave none above, or none below
+        x = left.pop(above)
+        place[entry] = x
+        if above < len(left) and value[x] > value[left[above]]:
+            y = left[above]
+            cos2 = min(max((t - value[y]) / (value[x] - value[y]), 0.0), 1.0)
+            cos, sin = np.sqrt(cos2), np.sqrt(1 - cos2)
+            Q[:, [x, y]] = Q[:, [x, y]] @ np.array([[cos, -sin], [sin, cos]])
+            value[y] += value[x] - t
+    return Q[:, place]
