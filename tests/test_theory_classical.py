@@ -16,6 +16,7 @@ import scipy.linalg
 import scipy.sparse.csgraph
 import sklearn.manifold
 import torch
+from measure import agree, nested_sine, same_span, sine
 from sklearn.datasets import load_iris, load_wine, make_swiss_roll
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -34,18 +35,6 @@ DIFFERENT = 0.05  # what a counterexample must exceed
 def close(found, expected, tol):
     """Every entry within tol (1 + |expected|)."""
     np.testing.assert_allclose(found, expected, rtol=tol, atol=tol)
-
-
-def sine(U, V):
-    """Largest sine of the principal angles between range(U) and range(V), of equal dimension."""
-    U, V = np.linalg.qr(U)[0], np.linalg.qr(V)[0]
-    assert U.shape == V.shape
-    return np.linalg.norm(U - V @ (V.T @ U), 2)
-
-
-def nested_sine(U, V):
-    """The largest sine over the spans of the first 1, 2, .. columns: zero if all columns agree up to their signs."""
-    return max(sine(U[:, : k + 1], V[:, : k + 1]) for k in range(U.shape[1]))
 
 
 def centred(X):
@@ -266,17 +255,18 @@ LABELLED = {
 
 
 @pytest.mark.parametrize("name", list(LABELLED))
-def test_W4b_lda_parity_with_scikit_learn(name):
+def test_W4b_lda_parity_with_scikit_learn(name, record_property):
+    """Label pairs weighted 1/N_c: LDA as scikit-learn has it, directions, explained variances and scores."""
     X, y = LABELLED[name]
     C, N = np.unique(y).size, y.size
     theirs = LinearDiscriminantAnalysis(solver="eigen").fit(X, y)
     found = ss.lda(X, y)
     assert found.n_components == C - 1
     units = X.std(axis=0)[:, None]  # weights per standard deviation: sines in comparable units
-    assert nested_sine(units * found.W, units * theirs.scalings_[:, : C - 1]) < ROUNDING
+    same_span(record_property, units * found.W, units * theirs.scalings_[:, : C - 1], ROUNDING, nested=True)
     # mu = S_w / S_t, theirs S_b / S_w = (1 - mu) / mu, as shares
     ratio = (1 - found.spectrum[: C - 1]) / found.spectrum[: C - 1]
-    close(ratio / ratio.sum(), theirs.explained_variance_ratio_, ROUNDING)
+    agree(record_property, ratio / ratio.sum(), theirs.explained_variance_ratio_, ROUNDING, scale=1.0)
     close(found.spectrum[C - 1 :], np.ones(found.spectrum.size - (C - 1)), EXACT)  # no class separates the rest
     close(found.W.T @ centred(X).T @ centred(X) @ found.W, N * np.eye(C - 1), N * EXACT)
     # new rows: each discriminant coordinate up to its scale and origin, which scikit-learn leaves where X has it
@@ -285,7 +275,7 @@ def test_W4b_lda_parity_with_scikit_learn(name):
     both /= np.linalg.norm(both, axis=1, keepdims=True)
     close(np.abs(np.einsum("nk,nk->k", *both)), np.ones(C - 1), ROUNDING)
     # fewer components are the first of them
-    assert sine(units * ss.lda(X, y, 1).W, units * theirs.scalings_[:, :1]) < ROUNDING
+    same_span(record_property, units * ss.lda(X, y, 1).W, units * theirs.scalings_[:, :1], ROUNDING)
 
 
 # --- PCA ------------------------------------------------------------------------------------------------------------
@@ -328,15 +318,16 @@ def double_centred(D):
     return np.array([[-(D2[i, j] - rows[i] - rows[j] + total) / 2 for j in range(N)] for i in range(N)])
 
 
-def test_S4_classical_mds_of_euclidean_distances_is_pca():
+def test_S4_classical_mds_of_euclidean_distances_is_pca(record_property):
+    """Classical MDS of Euclidean distances is PCA, and gives the distances back where no dimension is left out."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((25, 4)) * [3.0, 2.0, 1.0, 0.5] + 7.0
     D, K = pairwise_distances(X), 3
     found, theirs = ss.classical_mds(D, K), PCA(4).fit(X)
     scores = theirs.transform(X)
-    assert nested_sine(found.Z, scores[:, :K]) < ROUNDING
+    same_span(record_property, found.Z, scores[:, :K], ROUNDING, nested=True)
     close(found.Z @ found.Z.T, scores[:, :K] @ scores[:, :K].T, ROUNDING)
-    close(found.spectrum[:4], theirs.explained_variance_ * 24, ROUNDING)
+    agree(record_property, found.spectrum[:4], theirs.explained_variance_ * 24, ROUNDING)
     close(found.spectrum[4:], np.zeros(21), ROUNDING)
     full = ss.classical_mds(D, 4)
     close(pairwise_distances(full.Z), D, ROUNDING)  # all the dimensions there are: the distances come back
@@ -344,30 +335,32 @@ def test_S4_classical_mds_of_euclidean_distances_is_pca():
 
 
 @pytest.mark.skipif(not hasattr(sklearn.manifold, "ClassicalMDS"), reason="this scikit-learn has no classical MDS")
-def test_S4_classical_mds_parity_with_scikit_learn():
+def test_S4_classical_mds_parity_with_scikit_learn(record_property):
+    """Classical MDS of non-Euclidean distances as scikit-learn has it."""
     X = np.random.default_rng(1).standard_normal((30, 5)) * [3.0, 2.2, 1.5, 1.0, 0.7]
     D = pairwise_distances(X, metric="cityblock")  # no Euclidean distance, though its first eigenvalues are positive
     theirs = sklearn.manifold.ClassicalMDS(3, metric="precomputed").fit(D)
     found = ss.classical_mds(D, 3)
-    close(found.spectrum[:3], theirs.eigenvalues_, ROUNDING)
+    agree(record_property, found.spectrum[:3], theirs.eigenvalues_, ROUNDING)
     close(found.Z @ found.Z.T, theirs.embedding_ @ theirs.embedding_.T, ROUNDING)
-    assert nested_sine(found.Z, theirs.embedding_) < ROUNDING
+    same_span(record_property, found.Z, theirs.embedding_, ROUNDING, nested=True)
     assert found.spectrum[-1] < -1e-3
 
 
-def test_S4_classical_mds_is_the_frobenius_minimum_and_reports_negative_eigenvalues():
+def test_S4_classical_mds_is_the_frobenius_minimum_and_reports_negative_eigenvalues(record_property):
+    """Classical MDS is Frobenius SimCLR of G = -H D2 H / 2: min |ZZ' - G|^2 = sum g^2 - sum_{k<=K} max(0, g_k)^2."""
     N, K = 12, 3
     X = np.random.default_rng(2).standard_normal((N, 3))
     D = pairwise_distances(X) ** 2  # squared distances are far from any metric of a Euclidean space
     G = double_centred(D)
     g = np.linalg.eigvalsh(G)[::-1]
     found = ss.classical_mds(D, K)
-    close(found.spectrum, g, ROUNDING)
+    agree(record_property, found.spectrum, g, ROUNDING, scale=1 + np.abs(g))
     assert found.spectrum[-1] < -1
     minimum = (g**2).sum() - (np.maximum(g[:K], 0) ** 2).sum()
-    assert naive.value(naive.frobenius_simclr, found.Z, G) == pytest.approx(minimum, rel=EXACT)
+    agree(record_property, naive.value(naive.frobenius_simclr, found.Z, G), minimum, EXACT)
     reached, Z = naive.minimise(lambda Z: naive.frobenius_simclr(Z, torch.as_tensor(G)), (N, K))
-    assert reached == pytest.approx(minimum, rel=TRAINED)
+    agree(record_property, reached, minimum, TRAINED)
     close(Z @ Z.T, found.Z @ found.Z.T, 1e-5)
     # columns past the positive eigenvalues are zero, with a warning, and never NaN
     positive = int(np.count_nonzero(g > 1e-9 * g[0]))
@@ -381,15 +374,17 @@ def test_S4_classical_mds_is_the_frobenius_minimum_and_reports_negative_eigenval
     close(wide.Z @ wide.Z.T, (U * np.maximum(values, 0)) @ U.T, ROUNDING)
 
 
-def test_S4_identical_samples_have_no_dimension_at_all():
+def test_S4_identical_samples_have_no_dimension_at_all(record_property):
+    """Distances of zero have no dimension: rank 0, all of Z zero, and a warning."""
     with pytest.warns(ss.SpectralWarning, match="only 0 of 2 dimensions"):
         found = ss.classical_mds(np.zeros((5, 5)), 2)
     assert found.rank == 0
-    assert np.all(found.Z == 0)
+    agree(record_property, found.Z, 0.0, 0.0, scale=1.0)
 
 
 @pytest.mark.parametrize(("k", "K"), [(8, 2), (10, 3)])
-def test_S5_classical_mds_of_geodesics_is_isomap(k, K):
+def test_S5_classical_mds_of_geodesics_is_isomap(k, K, record_property):
+    """Classical MDS of geodesic distances is scikit-learn's Isomap."""
     X = make_swiss_roll(200, noise=0.05, random_state=3)[0]
     neighbours = kneighbors_graph(X, k, mode="distance")
     geodesic = scipy.sparse.csgraph.shortest_path(neighbours, directed=False)
@@ -398,17 +393,20 @@ def test_S5_classical_mds_of_geodesics_is_isomap(k, K):
     found = ss.classical_mds(geodesic, K)
     close(geodesic, theirs.dist_matrix_, EXACT)
     size = found.spectrum[0]
-    close(found.spectrum[:K] / size, theirs.kernel_pca_.eigenvalues_ / size, 1e-9)
+    agree(record_property, found.spectrum[:K] / size, theirs.kernel_pca_.eigenvalues_ / size, 1e-9, scale=1.0)
     assert found.gap > 1e-3
     close(found.Z @ found.Z.T / size, theirs.embedding_ @ theirs.embedding_.T / size, 1e-9)
-    assert nested_sine(found.Z, theirs.embedding_) < 1e-9
+    same_span(record_property, found.Z, theirs.embedding_, 1e-9, nested=True)
     # geodesics are no Euclidean distances: the spectrum says so
     assert found.spectrum[-1] < -1e-3 * size
 
 
-def test_S5_distances_across_components_are_refused():
+def test_S5_distances_across_components_are_refused(record_property):
+    """Geodesics exist within a component only: infinite distances are refused, and finite ones are not."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         geodesic = np.where(np.kron(np.eye(2), np.ones((3, 3))), 1.0, np.inf) - np.eye(6)
         with pytest.raises(ss.DataError, match="join the components"):
             ss.classical_mds(geodesic, 2)
+    inside = ss.classical_mds(geodesic[:3, :3], 2)  # an equilateral triangle of side 1
+    agree(record_property, inside.spectrum[:2], 0.5, EXACT)
