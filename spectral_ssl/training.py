@@ -183,7 +183,7 @@ class _Problem:
         self.T = self._coordinates(precondition)
         if self.n_rows == 0:
             raise DataError("all features are constant: X has no direction to learn from; give features that vary")
-        if self.method.full_rank and self.X is not None and self.K > self.n_rows:
+        if self.method.full_rank and self.X is not None and self.n_rows < self.K:
             raise DataError(
                 f"this loss needs {self.K} independent columns, but X has rank {self.n_rows} for it; choose at most "
                 f"{self.n_rows} components"

@@ -206,10 +206,12 @@ def price_of_linearity(
     for method, row in zip(methods, rows, strict=True):
         if isinstance(method, InfoNCE) or row["kind"] == "bound":
             continue
-        try:
-            free = optimum(replace(method, **row["hyper"]), spectra, K)  # type: ignore[type-var]
-        except (NotClosedForm, NumericalError, ResourceError):
-            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SpectralWarning)  # the row itself has told of its own
+            try:
+                free = optimum(replace(method, **row["hyper"]), spectra, K)  # type: ignore[type-var]
+            except (NotClosedForm, NumericalError, ResourceError):
+                continue
         found.append(
             {
                 "method": method_name(method),

@@ -12,10 +12,12 @@ from spectral_ssl.methods.base import Method, QuadraticMethod
 from spectral_ssl.methods.infonce import InfoNCE, SimCLR
 from spectral_ssl.methods.simclr import FrobeniusSimCLR
 from spectral_ssl.methods.spectral_contrastive import SpectralContrastive
+from spectral_ssl.methods.ssl_ey import SSLEY
 from spectral_ssl.methods.vicreg import VICReg
 
 __all__ = [
     "METHODS",
+    "SSLEY",
     "BarlowTwins",
     "FrobeniusSimCLR",
     "InfoNCE",
@@ -30,6 +32,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "vicreg": VICReg,
     "frobenius_simclr": FrobeniusSimCLR,
     "spectral_contrastive": SpectralContrastive,
+    "ssl_ey": SSLEY,
     "barlow_twins": BarlowTwins,
     "infonce": InfoNCE,
     "simclr": SimCLR,

@@ -4,17 +4,30 @@ Normalised, the loss in use: with columns centred by the degree-weighted mean (H
 
     C_kl = M_kl / sqrt(S_kk S_ll),   L(Z) = sum_k (1 - C_kk)^2 + lambda sum_{k != l} C_kl^2
 
-At lambda = 1 this is |C - I|_F^2 over columns with S_kk = 1. With rho_1 >= rho_2 >= ... the eigenvalues of the centred
-degree pencil, v_j'Dv_k = delta_jk, the optimum lies in the top eigenspace, C having eigenvalues c_k:
+With rho_1 >= rho_2 >= ... the eigenvalues of the centred degree pencil, v_j'Dv_k = delta_jk, and columns at S_kk = 1,
+the optimum is Z* = V diag(sqrt(c / rho)) Q in the top eigenspace, C having eigenvalues c_k.
 
-    m  = the largest m <= K with rho_m > 0 and all c_k >= 0          (the active set)
-    nu = max(0, (sum_{k <= m} 1/rho_k - K) / sum_{k <= m} 1/rho_k^2)     c_k = 1 - nu / rho_k
-    min L = (K - m) + nu^2 sum_{k <= m} 1/rho_k^2
-    Z* = V diag(sqrt(c / rho)) Q, Q turning the diagonal of diag(c / rho) to 1
+lambda = 1 is |C - I|_F^2:
 
-nu > 0 where the K unit columns are scarce. Where they are plenty (fewer than K positive rho, sum 1/rho < K) every c_k
-= 1 and the surplus norm goes where C does not see it, to rho <= 0; this is the minimum because C has at most m
-positive eigenvalues.
+    m  = the largest m <= K with rho_m > 0 and all c_k > 0          (the active set)
+    nu = (sum_{k <= m} 1/rho_k - K) / sum_{k <= m} 1/rho_k^2,   c_k = 1 - nu / rho_k
+    min L = (K - m) + nu^2 sum_{k <= m} 1/rho_k^2,   Q turning the diagonal of diag(c / rho) to 1
+
+Where unit columns are plenty (fewer than K positive rho, sum 1/rho < K) every c_k = 1 and the surplus norm goes where
+C does not see it, to rho <= 0; this is the minimum because C has at most m positive eigenvalues.
+
+lambda < 1: c solves a quadratic programme in closed form, whose value is a lower bound. It is attained, and the optimum
+exact, where a rotation makes the diagonals of both C and diag(c / rho) constant: a Hadamard matrix for K = 1, 2, 4, 8,
+12, 16, ...; Newton's method found one in every search for K > 5 and most for K = 5. Else (K = 3, mostly) the small
+problem is descended, and the optimum certified by the bound. A small lambda K collapses: direction m is used only for
+lambda > lambda_m, see `_barlow_qp`.
+
+lambda > 1: no single formula. The small problem is descended; the loss of every embedding grows with lambda, so the
+minimum at lambda = 1 is a bound.
+
+Uniqueness. A rescaled column has the same loss, whence "orthogonal+scale": two optima differ *at most* by a rotation
+and then by scales of columns, and have the same range. Not every rotation is free, only those that leave the columns
+at unit length and, unless lambda = 1, the diagonal of C as it is. Of certified optima this is what searches found.
 
 Unnormalised: |Z'AZ/s - I|_F^2, uncentred. Zero on a continuum of weights; the minimum is K - min(K, n_+) and the
 solution of least norm is W = [e_k / sqrt(gamma_k)] Q, (gamma, e) the top eigenpairs of X'AX/s (Simon et al. 2023,
@@ -23,39 +36,32 @@ arXiv 2303.15438).
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from spectral_ssl.embedding import Array, Optimum
-from spectral_ssl.errors import DataError, NotClosedForm
+from spectral_ssl.errors import DataError, NotClosedForm, SpectralWarning
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods.base import (
-    Centring,
-    Claim,
-    QuadraticMethod,
-    check_components,
-    equal_diagonal_rotation,
-    filtered,
-    pad,
-)
+from spectral_ssl.linalg import rank
+from spectral_ssl.methods._barlow_qp import ZERO_TOL, UnitColumns, loss_terms, programme, unit_columns
+from spectral_ssl.methods.base import Centring, Claim, QuadraticMethod, check_components, filtered, pad
 from spectral_ssl.moments import Moments
 from spectral_ssl.spectrum import Pencil, Spectrum
 
 __all__ = ["BarlowTwins"]
-
-ZERO_TOL = 1e-10  # an eigenvalue of the pencil below this is zero: |rho| <= 1, rounding of a D x D problem is 1e-13
 
 
 @dataclass(frozen=True)
 class BarlowTwins(QuadraticMethod):
     """Barlow Twins over a relation.
 
-    redundancy: lambda >= 0, the weight of the off-diagonal terms; the closed form is for lambda = 1. normalized: unit
-    degree-weighted columns (the loss in use), or the unnormalised cross-moment form, which exists for redundancy 1.
+    redundancy: lambda >= 0, the weight of the off-diagonal terms; exact for lambda = 1, exact or certified otherwise
+    (`Optimum.kind` says which). normalized: unit degree-weighted columns (the loss in use), or the unnormalised
+    cross-moment form, which exists for redundancy 1.
     """
 
     redundancy: float = 1.0
@@ -98,46 +104,72 @@ class BarlowTwins(QuadraticMethod):
         }
 
     def optimum(self, spectrum: Spectrum, n_components: int) -> Optimum:
-        if self.redundancy != 1:
-            raise NotClosedForm(
-                f"redundancy={self.redundancy:g}: the closed form is for redundancy 1, where the loss is |C - I|^2; "
-                "use redundancy=1 (small values with small K collapse the embedding)"
-            )
+        """Unit columns by the active set, the quadratic programme or descent; unnormalised, the least norm.
+
+        Warns where lambda K is so small that the optimum has a lower rank than at redundancy 1.
+        """
         return self._unit_columns(spectrum, n_components) if self.normalized else self._min_norm(spectrum, n_components)
 
     def _unit_columns(self, spectrum: Spectrum, n_components: int) -> Optimum:
-        K, r = n_components, check_components(spectrum, n_components)
-        rho = spectrum.values[:r]
-        positive = int(np.count_nonzero(rho > ZERO_TOL))
-        if positive == 0:
+        K, rho = n_components, spectrum.values
+        check_components(spectrum, K)
+        if not np.any(rho > ZERO_TOL):
             raise NotClosedForm(
                 "the relation has no positive eigenvalue off the constant: positives correlate in no direction and "
                 "every C_kk <= 0; enrich the relation, or use VICReg, which can use such directions"
             )
-        m, nu = _active_set(rho[:positive], K)
-        B = _weights(spectrum.values, m, nu, K)  # (rows, K): Z = V B Q, before the rotation
-        # |B|_F^2 counts the unit columns: where fewer than K fit, the rest stay zero
-        columns = round(float((B**2).sum()))
-        Q = np.eye(K)
-        Q[:columns, :columns] = equal_diagonal_rotation((B[:, :columns] ** 2).sum(axis=0))
-        B = B @ Q
-        C = B.T @ (spectrum.values[: B.shape[0], None] * B)
-        diagonal = np.diag(C)
-        terms = {
-            "invariance": float(((1 - diagonal) ** 2).sum()),
-            "redundancy": float((C**2).sum() - (diagonal**2).sum()),
-        }
-        plenty = nu < 0 and spectrum.values.size > m  # the surplus norm can lie in any direction left
+        best = unit_columns(rho, K, self.redundancy)
+        m, exact = best.programme.c.size, best.attained
+        collapse = self._collapse(rho[rho > ZERO_TOL], K)
+        if collapse:
+            warnings.warn(
+                f"redundancy={self.redundancy:g} with {K} components collapses: the optimum has rank {m}; {collapse}",
+                SpectralWarning,
+                stacklevel=4,
+            )
+        # with norm to spare, in any direction left; or, without redundancy, anywhere in the first eigenspace
+        many = (best.programme.plenty and rho.size > m) or (self.redundancy == 0 and spectrum.multiplicity(1) > 1)
+        # a search may end on another subspace than the top eigenspace: nothing is known of its like
+        outside = not exact and bool(np.any(best.B[rank(best.B, rtol=1e-6) :]))
         claim = Claim(
-            "exact",
-            "none" if plenty else "orthogonal+scale",
-            "Balestriero & LeCun 2022, section 5; active set derived here",
+            "exact" if exact else "certified",
+            "none" if many or outside else "orthogonal+scale",
+            "Balestriero & LeCun 2022, section 5; active set and quadratic programme derived here",
         )
-        note = "" if m == K else f"active set of {m} directions for {K} unit columns"
-        if plenty:
-            note += ", whose surplus norm may lie in any other direction: the optimal subspace is not unique"
         # columns of unit degree-weighted variance; the loss does not see their scale
-        return filtered(self, spectrum, K, B * np.sqrt(spectrum.total_weight), terms, claim, note)
+        B = best.B * np.sqrt(spectrum.total_weight)
+        terms = loss_terms(best.B, rho, self.redundancy)
+        found = filtered(self, spectrum, K, B, terms, claim, self._note(best, K, collapse, many))
+        return found if exact else replace(found, lower_bound=best.bound)
+
+    def _note(self, best: UnitColumns, K: int, collapse: str, many: bool) -> str:
+        m, notes = best.programme.c.size, []
+        if self.redundancy <= 1 and m < K:
+            notes.append(
+                f"active set of {m} directions for {K} unit columns"
+                + (", whose surplus norm may lie in any other direction" if best.programme.plenty else "")
+                + (f": {collapse}" if collapse else "")
+            )
+        if many:
+            notes.append("the optimal subspace is not unique")
+        if not best.attained:
+            bound = "its quadratic programme" if self.redundancy < 1 else "the minimum at redundancy 1"
+            notes.append(f"{best.loss:.8g} found by {best.how}, proven to be at least {best.bound:.8g} by {bound}")
+        elif self.redundancy != 1:
+            notes.append(f"the bound {best.bound:.8g} is attained by {best.how}")
+        return "; ".join(notes)
+
+    def _collapse(self, rho: Array, K: int) -> str:
+        """What a rank that redundancy 1 would exceed needs, "" where there is none; rho (p,) positive."""
+        if self.redundancy >= 1:
+            return ""
+        here, at_one = programme(rho, K, self.redundancy), programme(rho, K, 1.0)
+        full, most = at_one.c.size, min(K, rho.size)
+        if here.c.size == full:
+            return ""
+        return f"rank {full} needs a redundancy above {here.thresholds[full - 1]:.3g}" + (
+            "" if full == most else f", rank {most} is not reached at 1"
+        )
 
     def _min_norm(self, spectrum: Spectrum, n_components: int) -> Optimum:
         K, r = n_components, check_components(spectrum, n_components)
@@ -162,35 +194,3 @@ class BarlowTwins(QuadraticMethod):
     def collapse_loss(self, graph: Graph, n_components: int) -> float:
         """K: C = 0."""
         return float(n_components)
-
-
-def _active_set(rho: Array, K: int) -> tuple[int, float]:
-    """m and nu of the module docstring for rho (p,) positive and descending; nu < 0 where unit columns are plenty."""
-    for m in range(min(rho.size, K), 0, -1):
-        inverse = 1 / rho[:m]
-        nu = float((inverse.sum() - K) / (inverse**2).sum())
-        if 1 - nu / rho[m - 1] >= 0:
-            return m, nu if abs(nu) > ZERO_TOL else 0.0  # all rho = 1: neither scarce nor plenty
-    raise AssertionError("m = 1 always holds: c_1 = K rho_1")
-
-
-def _weights(rho: Array, m: int, nu: float, K: int) -> Array:
-    """B (rows, K) with orthogonal columns, B' diag(rho) B = diag(c, 0), and |B|_F^2 = K where K unit columns exist."""
-    if nu >= 0:
-        return pad(np.diag(np.sqrt((1 - nu / rho[:m]) / rho[:m])), K)
-    surplus = K - float((1 / rho[:m]).sum())
-    if rho.size == m:  # no direction to put it in: as many unit columns as fit best, the rest zero
-        columns = min(
-            (c for c in (math.floor(K - surplus), math.ceil(K - surplus))), key=lambda c: abs(c - (K - surplus))
-        )
-        nu = float(((1 / rho[:m]).sum() - columns) / (1 / rho[:m] ** 2).sum())
-        return pad(np.diag(np.sqrt((1 - nu / rho[:m]) / rho[:m])), K)
-    B = np.zeros((m + 1, K))
-    B[np.arange(m), np.arange(m)] = np.sqrt(1 / rho[:m])
-    if rho[m] > -ZERO_TOL:
-        B[m, m] = np.sqrt(surplus)
-    else:
-        # a hyperbolic turn of the first and a negative direction lengthens the column and leaves B' diag(rho) B alone
-        sinh2 = surplus / (1 / rho[0] + 1 / -rho[m])
-        B[0, 0], B[m, 0] = np.sqrt((1 + sinh2) / rho[0]), np.sqrt(sinh2 / -rho[m])
-    return B
