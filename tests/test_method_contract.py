@@ -18,6 +18,7 @@ import scipy.linalg
 import torch
 
 import spectral_ssl as ss
+from spectral_ssl.kernels import feature_map
 from spectral_ssl.methods import METHODS
 
 SAME = 1e-10  # relative: two orders of adding the same few hundred terms
@@ -264,6 +265,8 @@ each_blind = pytest.mark.parametrize(
 )
 each_open = pytest.mark.parametrize("case", OPEN.values(), ids=OPEN.keys())
 both_models = pytest.mark.parametrize("model", ["free", "linear"])
+every_model = pytest.mark.parametrize("model", ["free", "linear", "kernel"])
+KERNEL = "nystroem(n_landmarks=7, bandwidth=1.5)"
 
 N, D, K = 12, 5, 3
 
@@ -308,8 +311,18 @@ def draw(seed: int = 0, K: int = K) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((N, K)) + 0.5
 
 
+def options(model: str) -> dict[str, Any]:
+    """A model class, as `optimum` and `train` take it."""
+    return {"free": {}, "linear": {"X": features()}, "kernel": {"X": features(), "kernel": KERNEL}}[model]
+
+
+def columns(model: str) -> np.ndarray:
+    """What the model maps linearly: Z = columns W, up to centring."""
+    return features() if model == "linear" else feature_map(KERNEL, features())(features())
+
+
 def solve(case: Case, graph: ss.Graph, model: str, K: int = K) -> ss.Optimum:
-    return ss.optimum(case.method, graph, K, X=features() if model == "linear" else None)
+    return ss.optimum(case.method, graph, K, **options(model))
 
 
 def collapse(case: Case, A: np.ndarray, K: int) -> float:
@@ -436,7 +449,7 @@ def test_optimum_moves_with_its_rows(case: Case, model: str) -> None:
 
 
 @each_closed
-@both_models
+@every_model
 @pytest.mark.parametrize("name", RELATIONS)
 def test_optimum_has_the_loss_terms_and_rank_it_claims(case: Case, model: str, name: str) -> None:
     graph = relation(name)
@@ -463,15 +476,15 @@ def test_optimum_has_the_loss_terms_and_rank_it_claims(case: Case, model: str, n
     # where a hinge loss is zero, columns may be any longer
     longer = case.hinge and best.loss < 1e-12
     assert best.unique_up_to == ("none" if plenty else "orthogonal+scale" if longer else case.closed)
-    if model == "linear":
+    if model != "free":
         assert best.embedding.W is not None
-        X = features() - (0 if best.embedding.mean is None else best.embedding.mean)
+        X = columns(model) - (0 if best.embedding.mean is None else best.embedding.mean)
         assert np.abs(X @ best.embedding.W - Z).max() < 1e-12 * max(1.0, np.abs(Z).max())
         assert best.embedding.transform(features()) == pytest.approx(Z, abs=1e-12)
 
 
 @each_closed
-@both_models
+@every_model
 def test_gradient_is_zero_at_the_optimum(case: Case, model: str) -> None:
     graph = relation("edges")
     best = solve(case, graph, model)
@@ -481,7 +494,7 @@ def test_gradient_is_zero_at_the_optimum(case: Case, model: str) -> None:
         assert W is not None
         push = 0.1 * np.random.default_rng(0).standard_normal(W.shape) * np.abs(W).max() if size > 1 else 0.0
         B = torch.tensor((1.001 if case.hinge else 1.0) * W + push, requires_grad=True)
-        Z = B if model == "free" else torch.tensor(features()) @ B
+        Z = B if model == "free" else torch.tensor(columns(model)) @ B
         case.method.loss(case.shrunk(Z), graph).backward()
         assert B.grad is not None
         at.append(float(B.grad.abs().max()))
@@ -504,19 +517,19 @@ def test_free_optimum_is_the_linear_one_of_the_identity(case: Case, name: str) -
 
 
 @each_closed
-@both_models
+@every_model
 @pytest.mark.parametrize("name", ["edges", "views", "labels", "ring"])
 def test_training_reaches_the_optimum_and_never_passes_it(case: Case, model: str, name: str) -> None:
     graph = relation(name)
     A = graph.to_csr().toarray()
-    X = features() if model == "linear" else None
-    best = ss.optimum(case.method, graph, K, X=X)
+    best = solve(case, graph, model)
     spread = collapse(case, A, K) - best.loss
     assert spread > 0.05, "nothing to learn here"
     # where rho = 1 exactly (views, labels) C_kk = 1 is its largest value, so that Barlow Twins grows as the fourth
     # power of an angle: descent to it slows down long after the loss is there
     flat = name != "edges" and case.closed == "orthogonal+scale"
-    runs = [ss.train(case.method, graph, K, X=X, seed=seed, max_iter=300 if flat else 3000) for seed in range(3)]
+    steps = 300 if flat else 3000
+    runs = [ss.train(case.method, graph, K, seed=seed, max_iter=steps, **options(model)) for seed in range(3)]
     for run in runs:
         measured = case.loop(run.embedding.Z, A)
         assert run.loss == pytest.approx(measured, rel=1e-9, abs=1e-9)
