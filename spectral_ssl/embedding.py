@@ -9,17 +9,51 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from spectral_ssl.data import as_rows
 from spectral_ssl.errors import DataError
 
 if TYPE_CHECKING:
     from spectral_ssl.kernels import FeatureMap
     from spectral_ssl.methods.base import Method
 
-__all__ = ["Embedding", "Kind", "Optimum", "UniqueUpTo"]
+__all__ = ["Embedding", "Kind", "Optimum", "UniqueUpTo", "in_blocks"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Kind = Literal["exact", "certified", "bound", "asymptotic"]
 UniqueUpTo = Literal["rotation", "signed_permutation", "orthogonal+scale", "none"]
+
+BLOCK = 2**21  # features or kernel values held at once in transform: 16 MiB
+
+
+def in_blocks(
+    f: Callable[[Array], Array],  # rows (m, D) -> (m, K)
+    X: Array,  # (n, D)
+    width: int,
+    n_components: int,
+) -> Array:  # (n, K)
+    """f(X), block by block of rows, where f holds `width` numbers for each; no rows, no call."""
+    out = np.empty((X.shape[0], n_components))
+    rows = max(1, BLOCK // max(1, width))
+    for start in range(0, X.shape[0], rows):
+        out[start : start + rows] = f(X[start : start + rows])
+    return out
+
+
+def value_size(values: Array, r: int, scale: float | None) -> float:
+    """What differences of eigenvalues are measured by: max|mu|, or under a ridge what counts at the first r.
+
+    A ridge makes the values of rough directions as large as they are rough; those after r + 1 decide nothing there.
+    """
+    size = float(np.abs(values).max(initial=0.0))
+    return size if scale is None else min(size, max(scale, float(abs(values[min(r, values.size - 1)]))))
+
+
+def relative_gap(values: Array, r: int, scale: float | None = None) -> float:
+    """|mu_{r+1} - mu_r| / size; infinite where there is none of the two."""
+    if r in (0, values.size):
+        return math.inf
+    size = value_size(values, r, scale)
+    return float(abs(values[r] - values[r - 1])) / size if size > 0 else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +61,8 @@ class Embedding:
     """An embedding of N samples, and the map that made it where there is one.
 
     Z (N, K); spectrum (R,): eigenvalues of the pencil it was read from, best first, at least K + 1 where they exist,
-    else empty; rank: number of nonzero directions of an optimum, None for a trained embedding.
+    else empty; rank: number of nonzero directions of an optimum, None for a trained embedding; scale: under
+    a ridge the bound on the eigenvalues without it (see `Spectrum`).
 
     The map for new samples, by model: linear: Z = (X - mean) W, W (D, K), mean (D,) or None. kernel: the same on
     features(X), W (p, K). free: `extension`, a function of new samples (Nystroem's formula on the relation for optima,
@@ -41,6 +76,7 @@ class Embedding:
     rank: int | None = None
     features: FeatureMap | None = None
     extension: Callable[[Any], Array] | None = None
+    scale: float | None = None
 
     @property
     def n_components(self) -> int:
@@ -57,8 +93,7 @@ class Embedding:
             return math.nan
         if r == 0 or r >= self.spectrum.size:
             return math.inf
-        size = float(np.abs(self.spectrum).max())
-        return float(abs(self.spectrum[r] - self.spectrum[r - 1])) / size if size > 0 else 0.0
+        return relative_gap(self.spectrum, r, self.scale)
 
     @property
     def extends(self) -> bool:
@@ -66,26 +101,28 @@ class Embedding:
         return self.W is not None or self.extension is not None
 
     def transform(self, X: Any) -> Array:
-        """Embed new samples X (n, D): (n, K). On the training samples it equals Z, to rounding.
+        """Embed new samples X (n, D), n >= 0, an array or a Dataset: (n, K). On the training samples it equals Z, to
+        rounding; in the free model equal training samples may differ in Z, and all take that of the first.
 
         (X - mean) W, with features(X) in place of X in the kernel model; the extension in the free one.
-        Raises DataError for an embedding without a map, another number of features, NaN or infinite values.
+        Raises DataError for an embedding without a map, another number of features, sparse rows or text, NaN or
+        infinite values.
         """
-        X = np.asarray(X, dtype=np.float64)
-        if X.ndim == 2 and not np.all(np.isfinite(X)):
-            raise DataError(f"X holds {np.count_nonzero(~np.isfinite(X))} NaN or infinite values")
         if self.W is None:
             if self.extension is None:
                 raise DataError(
                     "a free embedding assigns coordinates to its own samples only, and this relation has no rule for "
                     "new ones; fit one with ss.extend(embedding, X), or solve the linear or kernel model"
                 )
-            return self.extension(X)
-        X = X if self.features is None else self.features(X)
-        if X.ndim != 2 or X.shape[1] != self.W.shape[0]:
-            raise DataError(f"X has shape {X.shape}, but the map takes {self.W.shape[0]} features")
-        Z: Array = X @ self.W
-        return Z if self.mean is None else Z - self.mean @ self.W
+            X = as_rows(X)
+            return self.extension(X) if X.shape[0] else np.zeros((0, self.n_components))
+        W, phi = self.W, self.features
+        Z = (
+            as_rows(X, W.shape[0]) @ W
+            if phi is None
+            else in_blocks(lambda rows: phi(rows) @ W, as_rows(X), W.shape[0], W.shape[1])
+        )
+        return Z if self.mean is None else Z - self.mean @ W
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """New samples under an embedding that has no map of its own.
 
 * `Nystroem`: optima over all Z, where the relation says which training samples a new one pairs with (knn, epsilon,
-  nearest). The eigen-equation, read row by row, gives an eigenvector's entry from those of its pairs; on a training
-  sample it gives the entry itself.
+  nearest). The eigen-equation, read row by row, gives an eigenvector's entry from those of its pairs. A sample equal
+  to a training sample takes that one's row of Z; where the equation can be solved for the entry, it says the same.
 * `Regression`, fitted by `extend`: any embedding, by ridge regression on features or kernel features of X.
 
 Sources: Bengio et al. 2004, *Out-of-sample extensions*; Williams & Seeger 2001.
@@ -11,14 +11,16 @@ Sources: Bengio et al. 2004, *Out-of-sample extensions*; Williams & Seeger 2001.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.data import as_dataset
-from spectral_ssl.embedding import Embedding
+from spectral_ssl.data import as_dataset, as_rows
+from spectral_ssl.data._checks import check_real
+from spectral_ssl.embedding import Embedding, in_blocks
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import FeatureMap, feature_map
@@ -40,7 +42,11 @@ class Nystroem:
     adjacency         v_k(x) = a(x)'v_k / g_k                     A v = g v
     degree            v_k(x) = a(x)'v_k / (d a_k)                 A v = a diag(deg) v
 
-    attach: X (n, D) -> a (n, N) sparse. values (R,), vectors (N, R), directions T (R, K).
+    A row equal to training rows gets z of the first of them: the equation says nothing where its divisor is zero (no
+    pairs, d an eigenvalue), and where equal rows differ in their pairs it cannot give them all.
+
+    attach: X (n, D) -> a (n, N) sparse. values (R,), vectors (N, R), directions T (R, K). Z (N, K): the embedding.
+    known: X -> (n,) the first training row that a row equals, -1 for none; None where the relation cannot tell.
     """
 
     attach: Any
@@ -48,8 +54,18 @@ class Nystroem:
     values: Array
     vectors: Array
     directions: Array
+    Z: Array
+    known: Callable[[Array], Any] | None = None
 
     def __call__(self, X: Array) -> Array:
+        same = np.full(X.shape[0], -1) if self.known is None else self.known(X)
+        out: Array = self.Z[same]
+        if np.any(same < 0):
+            out[same < 0] = self._solved(X[same < 0], X.shape[0])
+        return out
+
+    def _solved(self, X: Array, n: int) -> Array:
+        """z of rows unlike all training rows, from the eigen-equation; n: how many rows were asked for in all."""
         a = self.attach(X)
         d = np.asarray(a.sum(axis=1)).reshape(-1, 1)
         divisor = {"laplacian": d - self.values, "adjacency": np.ones_like(d) * self.values}.get(
@@ -59,18 +75,17 @@ class Nystroem:
         alone = d[:, 0] == 0
         if np.any(alone):
             warnings.warn(
-                f"{np.count_nonzero(alone):,} of {alone.size:,} new samples pair with no training sample: their rows "
-                "are zero",
+                f"{np.count_nonzero(alone):,} of {n:,} new samples pair with no training sample: their rows are zero",
                 SpectralWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         faint = np.any(np.abs(divisor) < DIVISOR_MIN * size, axis=1) & ~alone
         if np.any(faint):
             warnings.warn(
-                f"{np.count_nonzero(faint):,} of {alone.size:,} new samples have a degree within {DIVISOR_MIN:g} of an "
+                f"{np.count_nonzero(faint):,} of {n:,} new samples have a degree within {DIVISOR_MIN:g} of an "
                 "eigenvalue, where the extension magnifies noise; use fewer components, or ss.extend for a regression",
                 SpectralWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         v = np.divide(a @ self.vectors, divisor, out=np.zeros(divisor.shape), where=(divisor != 0) & ~alone[:, None])
         out: Array = v @ self.directions
@@ -88,7 +103,9 @@ def nystroem(embedding: Embedding, spectrum: Spectrum, graph: Graph) -> Embeddin
     V = spectrum.vectors
     T = V.T @ (graph.degree[:, None] * embedding.Z if pencil == "degree" else embedding.Z)
     used = np.linalg.norm(T, axis=1) > 1e-10 * max(float(np.linalg.norm(T)), 1e-300)
-    return replace(embedding, extension=Nystroem(graph.attach, pencil, spectrum.values[used], V[:, used], T[used]))
+    known = getattr(graph.attach, "known", None)
+    extension = Nystroem(graph.attach, pencil, spectrum.values[used], V[:, used], T[used], embedding.Z, known)
+    return replace(embedding, extension=extension)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +125,10 @@ class Regression:
     leave_one_out: float
 
     def __call__(self, X: Array) -> Array:
-        if self.features is None and (X.ndim != 2 or X.shape[1] != self.mean.size):
-            raise DataError(f"X has shape {X.shape}, but the map takes {self.mean.size} features")
-        Phi = X if self.features is None else self.features(X)
-        out: Array = (Phi - self.mean) @ self.W + self.mean_Z
-        return out
+        X, phi = as_rows(X, None if self.features else self.mean.size), self.features
+        return in_blocks(
+            lambda rows: ((rows if phi is None else phi(rows)) - self.mean) @ self.W + self.mean_Z, X, *self.W.shape
+        )
 
 
 def extend(embedding: Any, X: Any, *, kernel: Any = "exact", ridge: float | None = None) -> Embedding:
@@ -131,8 +147,8 @@ def extend(embedding: Any, X: Any, *, kernel: Any = "exact", ridge: float | None
     Z = base.Z
     if X.shape[0] != Z.shape[0]:
         raise DataError(f"the embedding has {Z.shape[0]} rows, X {X.shape[0]}: pass the samples it was made from")
-    if ridge is not None and not 0 <= ridge < np.inf:
-        raise DataError(f"ridge must be a number >= 0, or None to choose it, got {ridge}")
+    if ridge is not None:
+        ridge = check_real(ridge, "ridge (None chooses it)", low=0)
     features = None if kernel is None else feature_map(kernel, X)
     Phi = X if features is None else features(X)
     mean, mean_Z = Phi.mean(axis=0), Z.mean(axis=0)

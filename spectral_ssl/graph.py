@@ -91,6 +91,18 @@ class Groups:
         return Groups(self.codes[index], self.weight, self.diagonal)
 
 
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """The rule for new samples of a scaled relation: factor * a(x)."""
+
+    attach: Callable[[Any], Any]
+    factor: float
+    known: Callable[[Any], Index] | None
+
+    def __call__(self, X: Any) -> Any:
+        return self.attach(X) * self.factor
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """Health of a relation, in numbers and in words (`str(diagnosis)`)."""
@@ -133,7 +145,8 @@ class Graph:
     Build one with `spectral_ssl.relations`, `Graph.from_pairs`, `Graph.from_adjacency` or `Graph.from_networkx`.
 
     n_samples: N. edges: csr_array or None. groups: partitions added to it. attach: where the relation has a rule for
-    new samples, X (n, D) -> their weights a (n, N) to the samples of the graph; on those samples, their rows of A.
+    new samples, X (n, D) -> their weights a (n, N) to the samples of the graph; on those samples, their rows of A. Its
+    method `known`, where it has one, tells which sample of the graph a row equals, (n,), -1 for none.
     Raises DataError on NaN, infinite, negative or asymmetric weights and on an empty relation.
     """
 
@@ -258,7 +271,9 @@ class Graph:
         if not (np.isfinite(factor) and factor > 0):
             raise DataError(f"a relation can be scaled by a positive finite number only, got {factor}")
         edges = None if self.edges is None else self.edges * factor
-        return Graph(self.n_samples, edges, tuple(Groups(g.codes, g.weight * factor, g.diagonal) for g in self.groups))
+        groups = tuple(Groups(g.codes, g.weight * factor, g.diagonal) for g in self.groups)
+        rule = None if self.attach is None else _Scaled(self.attach, factor, getattr(self.attach, "known", None))
+        return Graph(self.n_samples, edges, groups, rule)
 
     def plus(self, other: Graph) -> Graph:
         """A + other.A over the same samples; both keep their storage."""

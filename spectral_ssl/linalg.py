@@ -39,7 +39,6 @@ __all__ = [
     "principal_sines",
     "range_basis",
     "rank",
-    "shortest",
     "smallest_eigenpairs",
     "svd",
     "whitening",
@@ -162,18 +161,6 @@ def whitening(B: Array) -> tuple[Array, Array]:
     keep = values > cutoff
     back = np.where(used, inverse, 1.0 / scale.max() if np.any(used) else 1.0)[:, None]  # unused: the largest unit
     return back * U[:, keep] / np.sqrt(values[keep]), back * U[:, ~keep]
-
-
-def shortest(T: Array, B: Array) -> Array:
-    """T (D, r) with T'BT = I, moved along null(B) to where its columns are shortest, T'BT left as it is.
-
-    Columns of T made by whitening in the units of B, T = diag(B)^(-1/2) U, are orthogonal to null(B) in those units:
-    diag(B) T spans its orthogonal complement.
-    """
-    if T.shape[0] == T.shape[1]:
-        return T
-    Q = np.linalg.qr(np.diag(B)[:, None] * T)[0]
-    return Q @ (Q.T @ T)
 
 
 def condition(B: Array) -> float:

@@ -6,17 +6,21 @@ contract tests follow from its signature.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import numbers
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse
 
-from spectral_ssl.data import Dataset, as_dataset, read_array, read_pairs
+from spectral_ssl.data import Dataset, as_dataset, as_rows, read_array, read_pairs
+from spectral_ssl.data._checks import check_real
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
 from spectral_ssl.graph import Graph, Groups
 
@@ -36,6 +40,7 @@ __all__ = [
 
 SPARES = 10  # candidates searched past the k wanted, so that ties at the k-th distance are seen
 BLOCK = 4_000_000  # numbers in one block of differences: 32 MB
+ALIASES = {"l2": "euclidean", "minkowski": "euclidean", "p": "euclidean", "infinity": "chebyshev"}
 MAX_NEIGHBOURS = 200_000_000  # stored pairs past which a radius relation is refused: about 3 GB
 
 
@@ -60,14 +65,18 @@ def knn(
         bandwidth: width of the heat kernel; None takes the median neighbour distance.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data = as_dataset(data)
+    data, metric = as_dataset(data), ALIASES.get(metric, metric)
     i, j, distance = _neighbours(data.X, n_neighbors, metric)
     if weight not in ("binary", "heat"):
         raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
     if weight == "heat":
-        width = float(np.median(distance)) if bandwidth is None else float(bandwidth)
-        if not (np.isfinite(width) and width > 0):
-            raise DataError(f"the heat kernel needs a positive bandwidth, got {width} (duplicate rows give 0)")
+        width = (
+            float(np.median(distance))
+            if bandwidth is None
+            else check_real(bandwidth, "the bandwidth of the heat kernel", low=0, open_low=True)
+        )
+        if not width > 0:
+            raise DataError("the median neighbour distance is 0 (duplicate rows): give the heat kernel a bandwidth")
         values = np.exp(-(distance**2) / (2 * width**2))
     elif bandwidth is not None:
         raise DataError("bandwidth= belongs to weight='heat'; the binary weight does not use it")
@@ -90,16 +99,24 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
         radius: largest distance of a pair, > 0.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data = as_dataset(data)
-    if not (np.isfinite(radius) and radius > 0):
-        raise DataError(f"radius must be a positive number, got {radius}")
-    search = _search(data.X, metric, radius=radius)
+    data, metric = as_dataset(data), ALIASES.get(metric, metric)
+    if isinstance(radius, bool) or not isinstance(radius, numbers.Real) or not 0 < radius < math.inf:
+        raise DataError(f"radius must be a positive number, got {radius!r}")
+    X, wide = data.X, float(radius)
+    if metric == "euclidean":  # candidates by products about the mean, then the distances themselves
+        X = X - X.mean(axis=0)
+        wide = math.sqrt(wide**2 + 2 * float(_slack(X).max()))
+    search = _search(X, metric, radius=wide)
     # count on a few rows before holding every pair in memory
-    probe = data.X[np.linspace(0, data.n_samples - 1, min(50, data.n_samples)).astype(int)]
+    probe = X[np.linspace(0, data.n_samples - 1, min(50, data.n_samples)).astype(int)]
     expected = np.mean([len(r) for r in search.radius_neighbors(probe, return_distance=False)]) * data.n_samples
     if expected > MAX_NEIGHBOURS:
         raise ResourceError(f"radius {radius:g} joins about {expected:.2g} pairs; choose a smaller radius or knn")
     A = search.radius_neighbors_graph(mode="connectivity")
+    if metric == "euclidean":
+        A = A.tocoo()
+        near = _lengths(data.X, data.X, A.row, A.col, A.data, metric) <= radius
+        A = scipy.sparse.csr_array((A.data[near], (A.row[near], A.col[near])), shape=A.shape)
     A = A.maximum(A.T)
     reach = np.full(data.n_samples, np.nextafter(radius, np.inf))  # at the radius itself is a pair
     return _warned(Graph(data.n_samples, A, attach=_Neighbourhood(data.X, A, metric, reach)))
@@ -238,7 +255,7 @@ def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metri
         n_neighbors: neighbours per sample.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data = as_dataset(data)
+    data, metric = as_dataset(data), ALIASES.get(metric, metric)
     Z = data.X if embedding is None else embedding
     Z = read_array(os.fspath(Z)) if isinstance(Z, str | os.PathLike) else Z
     Z = as_dataset(Z, name="embedding").X
@@ -259,7 +276,7 @@ class _Neighbourhood:
     X (N, D) and A (N, N): the samples and their relation. reach (N,): a new sample nearer than this is among the
     neighbours of sample j; n_neighbors: and j among its own, where it is one of the k nearest (None: by reach alone).
     mutual: both are asked for. width: of the heat kernel, nan for weight 1. A row equal to a training row has that
-    row's relation.
+    row's relation, of several the first's.
     """
 
     X: Any
@@ -270,12 +287,21 @@ class _Neighbourhood:
     mutual: bool = False
     width: float = math.nan
 
-    def __call__(self, X: Any) -> Any:
-        X = np.asarray(X, dtype=np.float64)
-        if X.ndim != 2 or X.shape[1] != self.X.shape[1]:
+    @cached_property
+    def _first(self) -> dict[bytes, int]:
+        """The first row of each content, by its digest: the rows are not held twice."""
+        return {_digest(self.X[i]): i for i in range(self.X.shape[0] - 1, -1, -1)}
+
+    def known(self, X: Any) -> Any:
+        """The first row of the samples that equals a row of X (n, D): (n,), -1 for none."""
+        X = as_rows(X)
+        if X.shape[1] != self.X.shape[1]:
             raise DataError(f"X has shape {X.shape}, but the relation compares {self.X.shape[1]} features")
-        first = {row.tobytes(): i for i, row in reversed(list(enumerate(self.X + 0.0)))}  # + 0.0: -0.0 equals 0.0
-        same = np.array([first.get(row.tobytes(), -1) for row in X + 0.0], dtype=np.int64)
+        return np.array([self._first.get(_digest(row), -1) for row in X], dtype=np.int64)
+
+    def __call__(self, X: Any) -> Any:
+        X = as_rows(X)
+        same = self.known(X)
         fresh = np.flatnonzero(same < 0)
         rows, columns, weights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
         for start in range(0, fresh.size, max(1, BLOCK // self.X.shape[0])):
@@ -293,19 +319,32 @@ class _Neighbourhood:
         return a + known @ self.A
 
     def _weights(self, X: Any) -> tuple[Any, Any, Any]:
+        r, c, d = self._candidates(X)
+        paired = theirs = d < self.reach[c]
+        if self.n_neighbors is not None:
+            order = np.lexsort((c, d, r))  # by row, then distance, then number
+            own = np.zeros(r.size, dtype=bool)
+            own[order] = np.arange(r.size) - np.searchsorted(r[order], r[order]) < self.n_neighbors
+            paired = own & theirs if self.mutual else own | theirs
+        r, c, d = r[paired], c[paired], d[paired]
+        return r, c, np.ones(r.size) if math.isnan(self.width) else np.exp(-(d**2) / (2 * self.width**2))
+
+    def _candidates(self, X: Any) -> tuple[Any, Any, Any]:
+        """Pairs (r, c) that hold all nearer than reach and the k nearest of each row, with their distances."""
         from sklearn.metrics import pairwise_distances
 
-        distance = pairwise_distances(X, self.X, metric=self.metric)
-        theirs = distance < self.reach
-        paired = theirs
+        if self.metric == "euclidean":
+            m = self.X.mean(axis=0)
+            D = pairwise_distances(X - m, self.X - m, metric="sqeuclidean")  # by products, |D - d^2| <= S
+            S, bound = _slack(X - m)[:, None] + _slack(self.X - m), self.reach**2 * (1 + 1e-15)
+        else:
+            D, S, bound = pairwise_distances(X, self.X, metric=self.metric), np.zeros((1, 1)), self.reach
+        near = D - S <= bound
         if self.n_neighbors is not None:
-            own = np.zeros_like(theirs)
-            nearest = np.argsort(distance, axis=1, kind="stable")[:, : self.n_neighbors]
-            np.put_along_axis(own, nearest, True, axis=1)
-            paired = own & theirs if self.mutual else own | theirs
-        r, c = np.nonzero(paired)
-        d = distance[r, c]
-        return r, c, np.ones(r.size) if math.isnan(self.width) else np.exp(-(d**2) / (2 * self.width**2))
+            k = self.n_neighbors - 1
+            near |= D - S <= np.partition(D + S, k, axis=1)[:, k : k + 1]
+        r, c = np.nonzero(near)
+        return r, c, _lengths(X, self.X, r, c, D[r, c], self.metric)
 
 
 # --- misalignment ---------------------------------------------------------------------------------------------------
@@ -376,8 +415,8 @@ def _search(X: np.ndarray[Any, Any], metric: str, **options: Any) -> Any:
     from sklearn.neighbors import NearestNeighbors
 
     try:
-        return NearestNeighbors(metric=metric, **options).fit(X)
-    except ValueError as error:
+        return NearestNeighbors(metric=ALIASES.get(metric, metric), **options).fit(X)
+    except (TypeError, ValueError) as error:
         raise DataError(f"metric={metric!r} was refused: {str(error).splitlines()[0]}") from error
 
 
@@ -385,9 +424,10 @@ def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any,
     N = X.shape[0]
     _check_whole(k, "n_neighbors", N - 1)
     wide = min(k + 1 + SPARES, N)
-    distance, index = _search(X, metric, n_neighbors=wide).kneighbors(X)
-    if metric == "euclidean":
-        distance = _exact_distances(X, index)
+    V = X - X.mean(axis=0) if metric == "euclidean" else X  # products about the mean keep their digits
+    distance, index = _search(V, metric, n_neighbors=wide).kneighbors(V)
+    i = np.repeat(np.arange(N), wide)
+    distance = _lengths(X, X, i, index.ravel(), distance.ravel(), metric).reshape(index.shape)
     # the sample itself is found by its number, not by its place: among duplicates it need not come first
     distance = np.where(index == np.arange(N)[:, None], -1.0, distance)
     # equal distances by number: the search breaks ties by rounding, which changes with the number of threads
@@ -397,14 +437,25 @@ def _neighbours(X: np.ndarray[Any, Any], k: int, metric: str) -> tuple[Any, Any,
     return np.repeat(np.arange(N), k), np.take_along_axis(index, order, 1).ravel(), _picked(distance, order)
 
 
-def _exact_distances(X: Any, index: Any) -> Any:
-    """|x_i - x_j| by differences, (N, m) for the candidates j = index[i]; the search's own come from products."""
-    out = np.empty(index.shape)
-    rows = max(1, BLOCK // max(1, index.shape[1] * X.shape[1]))
-    for start in range(0, X.shape[0], rows):
+def _lengths(X: Any, Y: Any, i: Any, j: Any, found: Any, metric: str) -> Any:
+    """|x_i - y_j| of pairs i, j (m,) by differences where the metric is Euclidean: those found come from products."""
+    if metric != "euclidean":
+        return found
+    out = np.empty(i.size)
+    rows = max(1, BLOCK // X.shape[1])
+    for start in range(0, i.size, rows):
         block = slice(start, start + rows)
-        out[block] = np.sqrt(((X[block, None, :] - X[index[block]]) ** 2).sum(axis=2))
+        out[block] = np.sqrt(((X[i[block]] - Y[j[block]]) ** 2).sum(axis=1))
     return out
+
+
+def _slack(X: Any) -> Any:
+    """s (n,): |x - y|^2 = |x|^2 - 2 x'y + |y|^2 is rounded by at most s(x) + s(y), from D products each."""
+    return 4 * (X.shape[1] + 4) * np.finfo(np.float64).eps * (X**2).sum(axis=1)
+
+
+def _digest(row: Any) -> bytes:
+    return hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest()  # + 0.0: -0.0 equals 0.0
 
 
 def _picked(distance: Any, order: Any) -> Any:

@@ -31,6 +31,8 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.data import as_dataset
+from spectral_ssl.data._checks import frozen
+from spectral_ssl.embedding import relative_gap, value_size
 from spectral_ssl.errors import DataError, NumericalError
 from spectral_ssl.free import best_pairs, residuals
 from spectral_ssl.graph import Graph
@@ -58,7 +60,8 @@ class Spectrum:
     subtracted from X where the pencil is centred; features: the map to what stands for X in the kernel model;
     residuals (R,): |A v - mu B v| in the norm of B^-1, measured on the pairs held, relative to a bound on |mu| (free:
     2 max deg, max deg or 1; linear: max |mu|); dimension: size of the space, R of which is held; solver: what ran and
-    why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2.
+    why; n_samples N; total_weight s; adjacency_norm2 |A|_F^2; scale: under a ridge the bound on |mu| without it, else
+    None.
     """
 
     pencil: Pencil
@@ -75,11 +78,12 @@ class Spectrum:
     mean: Array | None = None
     n_features: int | None = None
     features: FeatureMap | None = None
+    scale: float | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.values, self.vectors, self.residuals, self.weights, self.mean):
-            if array is not None:
-                array.setflags(write=False)
+        for name in ("values", "vectors", "residuals", "weights", "mean"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
 
     @property
     def complete(self) -> bool:
@@ -89,20 +93,17 @@ class Spectrum:
     def gap(self, r: int) -> float:
         """|mu_{r+1} - mu_r| / max|mu| over the values held: how well the first r directions are determined.
 
-        Infinite where no (r+1)-th eigenvalue exists.
+        Infinite where no (r+1)-th eigenvalue exists. Under a ridge, whose penalties grow without end, see `scale`.
         """
         if not 0 <= r <= self.values.size or (r == self.values.size and not self.complete):
             raise DataError(f"the gap at {r} needs {r + 1} eigenvalues, {self.values.size} are held")
-        if r in (0, self.values.size):
-            return math.inf
-        size = float(np.abs(self.values).max())
-        return float(abs(self.values[r] - self.values[r - 1])) / size if size > 0 else 0.0
+        return relative_gap(self.values, r, self.scale)
 
     def multiplicity(self, r: int) -> int:
         """How many of the values held are copies of mu_r (r from 1)."""
         if not 1 <= r <= self.values.size:
             raise DataError(f"eigenvalue {r} was asked for, {self.values.size} are held")
-        size = max(float(np.abs(self.values).max()), 1e-300)
+        size = max(value_size(self.values, r, self.scale), 1e-300)
         return int(np.count_nonzero(np.abs(self.values - self.values[r - 1]) <= TIE_TOL * size))
 
 
@@ -141,10 +142,14 @@ class Spectra:
             raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
         if ridge and X is None and moments is None:
             raise DataError("ridge= penalises the map of a linear or kernel model; over all embeddings there is none")
+        if graph is not None and not isinstance(graph, Graph):
+            raise DataError(f"a relation must be a Graph, got {type(graph).__name__}; make one by ss.relations")
         self.graph = graph
         self.X: Array | None = None if X is None else np.asarray(as_dataset(X, name="X").X)
         self.features: FeatureMap | None = None
         if kernel is not None and self.X is not None:
+            if graph is not None and self.X.shape[0] != graph.n_samples:  # before the kernel is solved
+                raise DataError(f"X has {self.X.shape[0]} rows, but the relation is over {graph.n_samples} samples")
             self.features = feature_map(kernel, self.X)
             self.X = self.features(self.X)
         self.ridge = float(ridge)
@@ -175,15 +180,20 @@ class Spectra:
     # --- linear: one dense D x D problem ----------------------------------------------------------------------------
 
     def basis(self, pencil: Pencil) -> Basis | None:
-        """X whitened by the second matrix of a pencil through a singular value decomposition.
+        """X in coordinates where a pencil is well conditioned; its moments hold the ridge, if there is one.
 
-        None where the moments alone are accurate enough, or where no X is held: products X'X square its condition.
+        None where there is no ridge and the moments alone are accurate enough, or no X is held: products X'X square
+        its condition.
         """
         if pencil not in self._bases:
             m = self.moments
             assert m is not None
             found = None
-            if self.X is not None and pencil != "cross_moment" and linalg.condition(_second(m, pencil)) > CONDITION_MAX:
+            if pencil == "cross_moment":  # the weights themselves are its coordinates
+                found = None
+            elif self.ridge:
+                found = self._penalised(pencil)
+            elif self.X is not None and linalg.condition(_second(m, pencil)) > CONDITION_MAX:
                 found = _basis(self.X, self._graph, m, pencil)
             self._bases[pencil] = found
         return self._bases[pencil]
@@ -191,52 +201,86 @@ class Spectra:
     def _linear(self, pencil: Pencil) -> Spectrum:
         m = self.moments
         assert m is not None
-        mean = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil)
         basis = self.basis(pencil)
-        T, local = (None, m) if basis is None else (basis.T, basis.moments)
-        if self.ridge:
-            T, local = self._penalised(pencil, basis)
+        if basis is None:
+            local = m.penalised(self.ridge * np.eye(m.n_features)) if self.ridge else m
+        else:
+            local = basis.moments
         A = {"laplacian": local.laplacian, "degree_centred": local.adjacency_centred}.get(pencil, local.adjacency)
-        pairs = linalg.generalized_eigh(A, _second(local, pencil), largest=pencil != "laplacian")
-        weights = pairs.vectors if T is None else T @ pairs.vectors
+        B, smallest = _second(local, pencil), pencil == "laplacian"
+        if self.ridge and basis is not None:
+            pairs = _inverted(A, B, 2 * self._bound(pencil), smallest)
+        else:
+            pairs = linalg.generalized_eigh(A, B, largest=not smallest)
+        weights = pairs.vectors if basis is None else basis.T @ pairs.vectors
         if basis is None and self.X is None and pairs.residuals.max(initial=0.0) > MOMENTS_TOL:
             raise NumericalError(
                 f"moments too ill-conditioned for their {pencil} pencil (residual {pairs.residuals.max():.0e}): "
                 "features are nearly collinear, or their mean dwarfs their spread; centre or drop features, or give X"
             )
-        values = (
-            self._signed(pairs.values) if pencil == "cross_moment" else _without_faint(pairs.values, pairs.residuals)
-        )
-        if pencil == "laplacian":
+        if pencil == "cross_moment":
+            values = self._signed(pairs.values)
+        elif self.ridge:
+            values = np.where(np.abs(pairs.values) <= ZERO_TOL * self._bound(pencil), 0.0, pairs.values)
+        else:
+            values = _without_faint(pairs.values, pairs.residuals)
+        if smallest:
             values = np.maximum(values, 0.0)  # L is psd
+        mean = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil)
+        scores = self._scores(weights, mean) if basis is None or basis.Q is None else basis.Q @ pairs.vectors
         return Spectrum(
             pencil=pencil,
             model=self.model,
             values=values,
-            vectors=self._scores(weights, mean) if basis is None else basis.Q @ pairs.vectors,
+            vectors=scores,
             residuals=pairs.residuals,
             dimension=pairs.rank,
-            solver=pairs.solver if basis is None else f"{pairs.solver}, in a basis of X by singular values",
+            solver=pairs.solver if basis is None else f"{pairs.solver}, in {basis.made}",
             weights=weights,
             mean=mean,
             n_features=m.n_features,
             features=self.features,
+            scale=self._bound(pencil) if self.ridge else None,
             **self._sizes(),
         )
 
-    def _penalised(self, pencil: Pencil, basis: Basis | None) -> tuple[Array, Moments]:
-        """Coordinates T (D, r) of the maps that a ridge leaves over, and the moments of XT with r T'T in the energy.
-
-        Maps that X cannot tell apart differ by null(B): the ridge takes the shortest, orthogonal to it.
-        """
+    def _bound(self, pencil: Pencil) -> float:
+        """A bound on |mu| without ridge: 1 where degrees weigh, else the largest degree, twice it for L."""
+        if pencil.startswith("degree"):
+            return 1.0
         m = self.moments
         assert m is not None
-        if pencil == "cross_moment":  # weights themselves are the coordinates
-            return np.eye(m.n_features), m.penalised(self.ridge * np.eye(m.n_features))
-        B = _second(m, pencil)
-        T = linalg.shortest(linalg.whitening(B)[0] if basis is None else basis.T, B)
-        local = m.map(T) if basis is None else basis.moments
-        return T, local.penalised(self.ridge * (T.T @ T))
+        if self.graph is not None:
+            degree = float(self.graph.degree.max())
+        else:  # as far as these data see it: the largest mean degree over a direction
+            degree = float(linalg.generalized_eigh(m.degree_gram, m.gram, largest=True).values[0])
+        return 2 * degree if pencil == "laplacian" else degree
+
+    def _penalised(self, pencil: Pencil) -> Basis:
+        """Coordinates T (D, q) with T'(B + (r/c) I)T = I, c twice a bound on |mu|, and r T'T in the energy.
+
+        Whitening B alone would leave the ridge its inverse, as ill-conditioned as X'X: of a smooth kernel 1e12.
+        Directions that X does not have are left out.
+        """
+        m, c = self.moments, 2 * self._bound(pencil)
+        assert m is not None
+        B, D = _second(m, pencil), m.n_features
+        P = B + (self.ridge / c) * np.eye(D)
+        offset = _offset(m, pencil)
+        if self.X is None or linalg.condition(P) <= CONDITION_MAX:
+            T = linalg.whitening(P)[0]
+            local = m.map(T)
+        else:
+            F = (self.X - offset) * _weight(self._graph, pencil)[:, None]
+            unit = np.sqrt((F**2).sum(axis=0) + self.ridge / c)
+            _, s, Vt = linalg.svd(np.vstack([F, math.sqrt(self.ridge / c) * np.eye(D)]) / unit)
+            T = (Vt.T / s) / unit[:, None]
+            local = Moments.from_arrays((self.X - offset) @ T, self._graph)
+        values, R = linalg.eigh(_second(local, pencil))
+        R = R[:, values > 8 * max(D, 8) * linalg.EPS * max(float(values.max(initial=0.0)), 0.0)]
+        T, local = T @ R, local.map(R)
+        Q = None if self.X is None else (self.X - offset) @ T
+        return Basis(Q, T, local.penalised(self.ridge * (T.T @ T)), "coordinates of X and the ridge")
 
     def _signed(self, values: Array) -> Array:
         """Eigenvalues of X'AX with the signs that Sylvester's law gives them, whatever the units of the features.
@@ -325,11 +369,41 @@ class Spectra:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """X in coordinates of its own: Q = (X - offset) T (N, r) with Q'BQ = I, T (D, r), and the moments of Q."""
+    """X in coordinates of its own: Q = (X - offset) T (N, q), None without X; T (D, q); moments of Q; made: how."""
 
-    Q: Array
+    Q: Array | None
     T: Array
     moments: Moments
+    made: str
+
+
+def _inverted(A: Array, B: Array, c: float, smallest: bool) -> linalg.Eigenpairs:
+    """A v = mu B v by its inverse, B v = theta E v: E = A + cB, theta = 1 / (mu + c); largest mu: cB - A, 1 / (c - mu).
+
+    E is well conditioned where B + A / c is, B itself need not be; residuals are those of the inverse.
+    """
+    E = A + c * B if smallest else c * B - A
+    pairs = linalg.generalized_eigh(B, E, largest=True)
+    theta = pairs.values
+    keep = theta > 8 * max(theta.size, 8) * linalg.EPS * theta.max(initial=0.0)
+    theta = theta[keep]
+    return linalg.Eigenpairs(
+        1 / theta - c if smallest else c - 1 / theta,
+        pairs.vectors[:, keep] / np.sqrt(theta),
+        pairs.residuals[keep],
+        theta.size,
+        pairs.solver,
+    )
+
+
+def _offset(m: Moments, pencil: Pencil) -> Any:
+    """What a pencil subtracts from X."""
+    return {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil, np.zeros(m.n_features))
+
+
+def _weight(graph: Graph, pencil: Pencil) -> Array:
+    """Square roots of what a pencil weighs samples by in B."""
+    return np.sqrt(graph.degree) if pencil.startswith("degree") else np.ones(graph.n_samples)
 
 
 def _second(m: Moments, pencil: Pencil) -> Any:
@@ -344,8 +418,7 @@ def _second(m: Moments, pencil: Pencil) -> Any:
 
 
 def _basis(X: Array, graph: Graph, m: Moments, pencil: Pencil) -> Basis:
-    offset = {"laplacian": m.mean, "degree_centred": m.degree_mean}.get(pencil, np.zeros(m.n_features))
-    weight = np.sqrt(graph.degree) if pencil.startswith("degree") else np.ones(graph.n_samples)
+    offset, weight = _offset(m, pencil), _weight(graph, pencil)
     F = (X - offset) * weight[:, None]
     size = np.where(np.diag(_second(m, pencil)) > 0, np.linalg.norm(F, axis=0), 0.0)
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
@@ -354,7 +427,7 @@ def _basis(X: Array, graph: Graph, m: Moments, pencil: Pencil) -> Basis:
     T = inverse[:, None] * (Vt[keep].T / s[keep])
     # U is accurate where (X - offset) T has cancelled; samples of weight zero are in no product of this pencil
     Q = np.divide(U[:, keep], weight[:, None], out=(X - offset) @ T, where=weight[:, None] > 0)
-    return Basis(Q, T, Moments.from_arrays(Q, graph))
+    return Basis(Q, T, Moments.from_arrays(Q, graph), "a basis of X by singular values")
 
 
 def _without_faint(values: Array, residuals: Array) -> Array:

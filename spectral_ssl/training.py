@@ -27,7 +27,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method, QuadraticMethod, embedding_moments
 from spectral_ssl.moments import Moments
 from spectral_ssl.solve import as_spectra, check_method
-from spectral_ssl.spectrum import Basis, Model, Spectra
+from spectral_ssl.spectrum import Model, Spectra
 
 __all__ = ["Step", "TrainResult", "check_size", "find_device", "train"]
 
@@ -193,9 +193,11 @@ class _Problem:
         self._X = None
         if self.moments is not None and self.X is not None:
             if isinstance(self.method, QuadraticMethod):
-                unit = np.eye(self.n_rows) * self.unit
-                m = self.moments.map(self.T) if self.basis is None else self.basis.moments.map(unit)
-                self._moments = _to_tensors(m.penalised(self.ridge * (self.T.T @ self.T)), self._tensor)
+                if self.basis is None:
+                    m = self.moments.map(self.T).penalised(self.ridge * (self.T.T @ self.T))
+                else:
+                    m = self.basis.moments.map(np.eye(self.n_rows) * self.unit)
+                self._moments = _to_tensors(m, self._tensor)
             else:
                 self._X = self._tensor(self.X)
         self.constant = 0.0
@@ -245,15 +247,6 @@ class _Problem:
             "degree_centred": m.degree_scatter,
         }[self.method.whitens]
         T = linalg.whitening(B)[0] if self.basis is None else self.basis.T
-        if self.ridge:
-            # whitening alone leaves a ridge its own condition: shrink what it penalises past the size of the energy
-            T = linalg.shortest(T, B)
-            p, Q = linalg.eigh(self.ridge * (T.T @ T))
-            energy = 1.0 if self.method.whitens.startswith("degree") else self.graph.total_weight / self.graph.n_samples
-            M = Q / np.sqrt(1 + np.maximum(p, 0.0) / energy)
-            T = T @ M
-            if self.basis is not None:
-                self.basis = Basis(self.basis.Q @ M, T, self.basis.moments.map(M))
         return T * self.unit
 
     def _terms(self, B: torch.Tensor) -> dict[str, Any]:
@@ -302,8 +295,8 @@ class _Problem:
             Z = self.method.constrain(torch.as_tensor(self.T) * B_).numpy()
         else:
             W = self.method.constrain(torch.as_tensor(self.T) @ B_).numpy()
-            direct = self.basis is not None and isinstance(self.method, QuadraticMethod)  # X W would cancel there
-            Z = (self.basis.Q * self.unit) @ B_.numpy() if direct and self.basis is not None else self.X @ W
+            Q = None if self.basis is None or not isinstance(self.method, QuadraticMethod) else self.basis.Q
+            Z = self.X @ W if Q is None else (Q * self.unit) @ B_.numpy()  # where X W would cancel
         m = embedding_moments(torch.as_tensor(Z), self.graph)
         scale = self.method.column_scale(_to_tensors(m, lambda t: t.numpy()))
         if self.method.centred is not None:

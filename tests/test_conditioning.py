@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+import scipy.linalg
 from measure import Record, agree, same_span
 
 import spectral_ssl as ss
@@ -157,3 +158,99 @@ def test_V4_a_larger_covariance_weight_keeps_the_minimum_and_forbids_rotations(
     assert float(method.loss(best.embedding.Z @ turn, graph)) > best.loss + 1e-4  # equal at covariance = variance
     trained = min(ss.train(method, graph, K, X=base, seed=s).loss for s in range(2))
     agree(record_property, trained, best.loss, LOSS_TOL)
+
+
+# --- a ridge beside features of every size ----------------------------------------------------------------------------
+
+GRADED = np.array([1e-6, 1e-2, 1e2, 1e6])
+INVERSE_TOL = 1e-9  # of values a pencil needs, through B v = theta E v with E of condition 4
+
+
+def inverse_pencil(A: np.ndarray, B: np.ndarray, c: float, sign: float) -> np.ndarray:
+    """The values of (A, B), best first, through the inverse of cB + sign A in units of its diagonal."""
+    E = c * B + sign * A
+    unit = 1 / np.sqrt(np.diag(E))
+    theta = scipy.linalg.eigh(unit[:, None] * B * unit, unit[:, None] * E * unit, eigvals_only=True)[::-1]
+    return sign * (1 / theta - c)
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("pencil", ["laplacian", "adjacency", "degree", "degree_centred"])
+def test_a_ridge_on_features_in_unlike_units_keeps_the_values_that_count(pencil: str, ridge: float) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 4))
+    graph = ss.relations.knn(ss.Dataset(name="cloud", X=X), n_neighbors=4)
+    dense = graph.to_csr().toarray()
+    deg = dense.sum(axis=1)
+    mean = {"laplacian": X.mean(axis=0), "degree_centred": deg @ X / deg.sum()}.get(pencil, np.zeros(4))
+    Xc = X - mean
+    # the same problem in coordinates of equal units, the penalty graded instead: r |W|^2 = r w'diag(1/u^2)w
+    P = np.diag(ridge / GRADED**2)
+    if pencil == "laplacian":
+        expected = inverse_pencil(X.T @ (np.diag(deg) - dense) @ X + P, Xc.T @ Xc, 4 * deg.max(), 1.0)
+    else:
+        weight = deg if pencil.startswith("degree") else np.ones(40)
+        c = 2.0 if pencil.startswith("degree") else 2 * deg.max()
+        expected = inverse_pencil(Xc.T @ dense @ Xc - P, Xc.T @ (weight[:, None] * Xc), c, -1.0)
+    found = ss.Spectra(graph, X=X * GRADED, ridge=ridge).of(pencil, 3)
+    moments = ss.Spectra(moments=ss.Moments.from_arrays(X * GRADED, graph), ridge=ridge).of(pencil, 3)
+    count = int(np.count_nonzero(np.abs(expected) < 1e3 * np.abs(expected).min()))  # the rest are penalties
+    assert count >= 2
+    for spectrum in (found, moments):
+        assert np.abs(spectrum.values[:count] / expected[:count] - 1).max() < INVERSE_TOL
+    assert found.gap(2) > 1e-3  # not dwarfed by the penalty of the smallest unit
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "rbf(bandwidth=3)", "polynomial(degree=2)", "random_features"])
+@pytest.mark.parametrize(
+    "method",
+    [ss.VICReg(invariance=0.02), ss.FrobeniusSimCLR(), ss.SSLEY(), ss.BarlowTwins()],
+    ids=lambda m: type(m).__name__,
+)
+def test_smooth_kernels_with_a_ridge_train_to_their_closed_form(method: ss.Method, kernel: str) -> None:
+    data = ss.load_dataset("iris")
+    X = ((data.X - data.X.mean(axis=0)) / data.X.std(axis=0))[::3]
+    graph = ss.relations.knn(ss.Dataset(name="iris", X=X), n_neighbors=5)
+    best = ss.optimum(method, graph, 2, X=X, kernel=kernel, ridge=0.3)
+    run = ss.train(method, graph, 2, X=X, kernel=kernel, ridge=0.3)
+    collapse = method.collapse_loss(graph, 2)
+    assert abs(run.loss - best.loss) < 1e-9 * abs(collapse - best.loss)
+    assert best.rank == 2
+    assert best.gap > 1e-3
+    assert "not unique" not in best.note
+    assert ss.compare(run.embedding, best.embedding)["max_angle"] < 1e-5
+    for embedding in (best.embedding, run.embedding):
+        assert np.abs(embedding.transform(X) - embedding.Z).max() < 1e-11 * np.abs(embedding.Z).max()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [ss.BarlowTwins(), ss.SpectralContrastive(), ss.VICReg(invariance=0.5, weighting="degree")],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_ridge_places_a_sample_without_pairs_where_its_map_does(method: ss.Method) -> None:
+    rng = np.random.default_rng(1)
+    X, i = rng.standard_normal((12, 20)), np.arange(10)
+    graph = ss.Graph.from_pairs(i, (i + 1) % 11, 12, weight=rng.random(10) + 0.5)
+    for embedding in (
+        ss.optimum(method, graph, 2, X=X, ridge=1.0).embedding,
+        ss.train(method, graph, 2, X=X, ridge=1.0).embedding,
+    ):
+        assert np.abs(embedding.transform(X) - embedding.Z).max() < 1e-12 * np.abs(embedding.Z).max()
+
+
+def test_solving_leaves_the_callers_arrays_writeable() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 3))
+    graph = ss.relations.knn(ss.Dataset(name="cloud", X=X), n_neighbors=3)
+    moments = ss.Moments.from_arrays(X, graph)
+    ss.Spectra(moments=moments).of("laplacian", 2)
+    assert moments.mean.flags.writeable
+
+
+def test_what_is_no_relation_or_of_other_rows_is_refused_before_anything_is_solved() -> None:
+    graph = ss.Graph.from_pairs([0, 1], [1, 2], 3)
+    with pytest.raises(ss.DataError, match="must be a Graph"):
+        ss.Spectra("a")  # type: ignore[arg-type]
+    with pytest.raises(ss.DataError, match="4 rows"):
+        ss.Spectra(graph, X=np.eye(4), kernel="rbf")

@@ -12,13 +12,14 @@ import scipy.sparse.csgraph
 
 from spectral_ssl.classical._common import Array
 from spectral_ssl.data import as_dataset
+from spectral_ssl.data._checks import check_real
 from spectral_ssl.errors import DataError, ResourceError
-from spectral_ssl.relations import BLOCK, SPARES, _neighbours, _search
+from spectral_ssl.relations import BLOCK, SPARES, _lengths, _neighbours, _search
 
 ISOMAP_MAX = 10_000  # samples: geodesics, their squares and eigenvectors take 2.4 GB there, the paths some minutes
 JOIN_MAX = 200  # neighbours up to which the number that joins all components is looked for
 TREE_MAX = 3000  # samples up to which the radius that joins them is looked for
-N_NEIGHBORS = 10  # where neither neighbours nor a radius are given
+N_NEIGHBORS = 10  # where neither neighbours nor a radius are given, and all others of fewer samples
 Index = Any
 
 
@@ -35,7 +36,7 @@ class Geodesics:
     @classmethod
     def of(cls, X: Any, *, n_neighbors: int | None, radius: float | None, metric: str) -> Geodesics:
         """Raises DataError where the graph is not connected, ResourceError past `ISOMAP_MAX` samples."""
-        X = np.asarray(as_dataset(X).X, dtype=np.float64)
+        X = as_dataset(X).X
         N = X.shape[0]
         if N > ISOMAP_MAX:
             raise ResourceError(
@@ -47,12 +48,11 @@ class Geodesics:
         if radius is not None and n_neighbors is not None:
             raise DataError("give n_neighbors or radius, not both")
         if radius is None:
-            k = N_NEIGHBORS if n_neighbors is None else n_neighbors
+            k = min(N_NEIGHBORS, N - 1) if n_neighbors is None else n_neighbors
             i, j, length = _neighbours(X, k, metric)
         else:
             k = None
-            if not (np.isfinite(radius) and radius > 0):
-                raise DataError(f"radius must be a positive number, got {radius}")
+            radius = check_real(radius, "radius", low=0, open_low=True)
             C = _search(X, metric, radius=radius).radius_neighbors_graph(mode="distance").tocoo()
             i, j = C.row, C.col
             length = _lengths(X, X, i, j, C.data, metric)
@@ -73,6 +73,8 @@ class Geodesics:
         if X.ndim != 2 or X.shape[1] != self.X.shape[1]:
             raise DataError(f"X has shape {X.shape}, but the samples embedded have {self.X.shape[1]} features")
         out = np.empty((X.shape[0], self.X.shape[0]))
+        if X.shape[0] == 0:  # which scikit-learn's search refuses
+            return out
         if self.n_neighbors is not None:
             index, length = self._nearest(X)
             out[:] = np.inf
@@ -103,18 +105,6 @@ class Geodesics:
         length = _lengths(X, self.X, rows, index.ravel(), near.ravel(), self.metric).reshape(index.shape)
         order = np.lexsort((index, length))[:, :k]
         return np.take_along_axis(index, order, 1), np.take_along_axis(length, order, 1)
-
-
-def _lengths(X: Array, Y: Array, i: Index, j: Index, found: Array, metric: str) -> Array:
-    """|x_i - y_j| by differences, where the metric is Euclidean: the search's own come from products."""
-    if metric != "euclidean":
-        return found
-    out = np.empty(i.size)
-    rows = max(1, BLOCK // X.shape[1])
-    for start in range(0, i.size, rows):
-        block = slice(start, start + rows)
-        out[block] = np.sqrt(((X[i[block]] - Y[j[block]]) ** 2).sum(axis=1))
-    return out
 
 
 def _joined(i: Index, j: Index, length: Array, N: int) -> Any:

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.classical._common import Array, checked, embed, n_features, of_maps
+from spectral_ssl.classical._common import Array, centred, checked, embed, n_features, of_maps
 from spectral_ssl.data import as_dataset
 from spectral_ssl.embedding import Embedding
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import FeatureMap, feature_map
-from spectral_ssl.moments import CONSTANT_TOL
 from spectral_ssl.spectrum import Spectra
 
 __all__ = ["CCA", "cca", "tied_cca"]
@@ -181,13 +180,9 @@ class _View:
     def of(cls, name: str, X: Array, kernel: Any, ridge: float) -> _View:
         features = None if kernel is None else feature_map(kernel, X)
         X = X if features is None else features(X)
-        N, mean = X.shape[0], X.mean(axis=0)
-        F = X - mean
-        with np.errstate(over="ignore"):
-            spread = np.linalg.norm(F, axis=0) / math.sqrt(N)
-        if not np.all(np.isfinite(spread)):
-            raise DataError(f"columns of {name} overflow when squared; divide them by their size")
-        varies = spread > CONSTANT_TOL * np.abs(mean)
+        N = X.shape[0]
+        F, mean, spread = centred(X, name)
+        varies = spread > 0
         if not np.any(varies):
             raise DataError(f"every column of {name} is constant: nothing can correlate with it")
         # without ridge the units of the columns are no matter, and must not decide the rank; with it they are

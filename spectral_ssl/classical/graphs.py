@@ -99,11 +99,17 @@ def lda(X: Any, y: Any, n_components: int | None = None, *, kernel: Any = None, 
             f"{np.count_nonzero(~data.labelled)} of {data.n_samples} rows have no label; discriminant analysis is of "
             "labelled rows only, leave the others out"
         )
-    graph = labels(data)
-    C = int(data.class_codes.max()) + 1
+    if not data.is_classification:
+        raise DataError(
+            "discriminant analysis needs classes, but y is continuous; bin it, or pass whole numbers or text"
+        )
+    C = len(data.classes)
     if C < 2:
-        raise DataError("discriminant analysis needs at least two classes in y")
-    spectra = as_spectra(graph, data.X, kernel=kernel, ridge=ridge)
+        raise DataError(
+            f"discriminant analysis separates classes, and all {data.n_samples} rows have the label "
+            f"{data.classes[0].item()!r}; it needs at least two classes in y"
+        )
+    spectra = as_spectra(labels(data), data.X, kernel=kernel, ridge=ridge)
     limit = min(C - 1, n_features(spectra))
     K = limit if n_components is None else checked(n_components, limit, "min(C - 1, D)")
     spectrum = spectra.of("laplacian", K)

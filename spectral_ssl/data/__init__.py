@@ -1,6 +1,6 @@
 """Data: the `Dataset` record, real and synthetic sets by name, readers, and views made by augmentation."""
 
-from spectral_ssl.data.dataset import Dataset, as_dataset
+from spectral_ssl.data.dataset import Dataset, as_dataset, as_rows
 from spectral_ssl.data.embedded import DATASETS, breast_cancer, digits, iris, load_dataset, wine
 from spectral_ssl.data.readers import read_array, read_dataset, read_labels, read_pairs
 from spectral_ssl.data.synthetic import (
@@ -43,6 +43,7 @@ __all__ = [
     "Shift",
     "Transform",
     "as_dataset",
+    "as_rows",
     "augment",
     "breast_cancer",
     "cliques",

@@ -120,7 +120,7 @@ def as_matrix(
         array = np.asarray(X)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors on a GPU or with a gradient
         raise DataError(f"{what}: X cannot be read as an array of shape (N, D): {error}") from None
-    if array.size == 0:
+    if array.size == 0 and (min_rows > 0 or array.shape[-1:] == (0,) != array.shape):
         raise DataError(f"{what}: X is empty, shape {array.shape}; at least {min_rows} rows and 1 column are needed")
     if array.ndim != 2:
         raise DataError(f"{what}: X must have two axes (N, D), got shape {array.shape}; {_reshape_hint(array)}")

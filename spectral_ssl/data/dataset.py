@@ -30,7 +30,7 @@ from spectral_ssl.data._checks import (
 )
 from spectral_ssl.errors import DataError
 
-__all__ = ["Dataset", "as_dataset"]
+__all__ = ["Dataset", "as_dataset", "as_rows"]
 
 SCALE_RATIO = 1e3  # feature spreads further apart than this make Euclidean neighbours a matter of one feature
 
@@ -339,6 +339,21 @@ def as_dataset(
         DataError: An array that `Dataset` refuses.
     """
     return data if isinstance(data, Dataset) else Dataset(name=name, X=data)  # type: ignore[arg-type]
+
+
+def as_rows(
+    X: Dataset | npt.ArrayLike,  # a Dataset, or (n, D)
+    n_features: int | None = None,
+) -> FloatArray:  # (n, D)
+    """New samples as a finite, read-only (n, D) float64 array; n = 0 is allowed, no sample has an empty answer.
+
+    Raises:
+        DataError: What `as_matrix` refuses (sparse, text, one axis, NaN), or another number of features.
+    """
+    X = as_matrix(X.X if isinstance(X, Dataset) else X, "new samples", min_rows=0)
+    if n_features is not None and X.shape[1] != n_features:
+        raise DataError(f"X has shape {X.shape}, but the map takes {n_features} features")
+    return X
 
 
 def _as_modality(modality: object, n_rows: int, what: str) -> IntArray:

@@ -61,6 +61,11 @@ def exact_optimum(method: InfoNCE, graph: Graph, n_components: int) -> Optimum:
     N, K = graph.n_samples, n_components
     if isinstance(K, bool) or not isinstance(K, int | np.integer) or not 1 <= K <= N:
         raise DataError(f"n_components must be a whole number from 1 to N = {N}, got {K!r}")
+    if graph.n_pairs == 0:
+        raise NotClosedForm(
+            "InfoNCE leaves self-pairs out, and the relation has no other pair: the loss of every embedding is 0, and "
+            "none is optimal before others; add pairs of different samples"
+        )
     scale = 1.0 if method.similarity == "cosine" else method.radius / N
     codes = balanced_cliques(graph)
     if codes is not None:
@@ -88,6 +93,8 @@ def balanced_cliques(graph: Graph) -> Any:
     else:
         n, codes = graph.components
         sizes, d = np.bincount(codes), graph.degree - graph.diagonal
+        if sizes[0] < 2:  # a sample without a pair, and so no weight to compare
+            return None
         if np.ptp(sizes) > 0 or np.ptp(d) > EQUAL_TOL * d.max():
             return None
         C = graph.to_csr().tocoo()

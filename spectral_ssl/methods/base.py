@@ -242,7 +242,9 @@ def filtered(
     V = spectrum.vectors[:, : directions.shape[0]] @ directions
     weights = spectrum.weights
     W = None if weights is None else weights[:, : directions.shape[0]] @ directions
-    embedding = Embedding(Z=V, spectrum=spectrum.values, W=W, mean=spectrum.mean, rank=r, features=spectrum.features)
+    embedding = Embedding(
+        Z=V, spectrum=spectrum.values, W=W, mean=spectrum.mean, rank=r, features=spectrum.features, scale=spectrum.scale
+    )
     notes = [n for n in (note, multiplicity_note(spectrum, r), surplus_note(n_components, r)) if n]
     loss = float(sum(loss_terms.values()))
     return Optimum(
