@@ -88,8 +88,7 @@ def conversion(loss: str, convention: str, practice: Practice) -> str:
     same = equivalent(loss, convention)
     Z = "Z" if same.stretch == 1 else f"{number(same.stretch)} Z"
     factor = "" if same.factor == 1 else f"{number(same.factor)} * "
-    offset = "" if same.offset == 0 else f" {'-' if same.offset < 0 else '+'} {number(abs(same.offset))}"
-    return f"`{factor}{call(same)}.loss({Z}, graph){offset}` | {escaped(practice.exact)}"
+    return f"`{factor}{call(same)}.loss({Z}, graph)` | {escaped(practice.exact)}"
 
 
 def equivalent(loss: str, convention: str) -> Equivalent:

@@ -116,13 +116,9 @@ class Embedding:
                 )
             X = as_rows(X)
             return self.extension(X) if X.shape[0] else np.zeros((0, self.n_components))
-        W, phi = self.W, self.features
-        Z = (
-            as_rows(X, W.shape[0]) @ W
-            if phi is None
-            else in_blocks(lambda rows: phi(rows) @ W, as_rows(X), W.shape[0], W.shape[1])
-        )
-        return Z if self.mean is None else Z - self.mean @ W
+        W, phi, mean = self.W, self.features, np.zeros(self.W.shape[0]) if self.mean is None else self.mean
+        X = as_rows(X, W.shape[0] if phi is None else None)
+        return in_blocks(lambda rows: ((rows if phi is None else phi(rows)) - mean) @ W, X, *W.shape)
 
 
 @dataclass(frozen=True, eq=False)

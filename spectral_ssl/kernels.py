@@ -146,7 +146,7 @@ def feature_map(kernel: Any, X: Any) -> FeatureMap:
 
 
 def planned_features(kernel: str, n_samples: int, n_features: int) -> int:
-    """How many features a call string gives for N rows of D, at most. Raises as `feature_map` would, short of solving."""
+    """The features a call string gives for N rows of D, at most. Raises as `feature_map` would, short of solving."""
     build = _builder(kernel)
     options = build.keywords
     _check_options(**options)
@@ -232,7 +232,7 @@ def _features(
 ) -> FeatureMap:
     """The features of a kernel on the span of landmarks (m, D), its options resolved on the rows X (N, D)."""
     if not callable(kernel) and kernel in LINEAR:
-        return _span(landmarks, kernel, text.format(f"kernel={kernel}"))
+        return _span(landmarks, kernel, text.format(f"kernel={kernel}"), whole=landmarks is X)
     _check_exact(landmarks.shape[0])
     if callable(kernel):
         name = getattr(kernel, "__name__", "given")
@@ -250,14 +250,17 @@ def _features(
     return _square_root(landmarks, k, text.format(f"kernel={kernel}, bandwidth={width!r}"))
 
 
-def _span(landmarks: Array, kernel: str, text: str) -> FeatureMap:
-    """phi(x) = V'x, or V'x / |x|, V (D, r) a basis of the span of the landmarks; V = I where that is everything."""
+def _span(landmarks: Array, kernel: str, text: str, *, whole: bool) -> FeatureMap:
+    """phi(x) = V'x, or V'x / |x|, V (D, r) a basis of the span of the landmarks; V = I where that is everything.
+
+    whole: they are all rows, whose kernel x itself serves; kept where it is not longer than a basis can be.
+    """
     D = landmarks.shape[1]
     L = landmarks if kernel == "linear" else _unit(landmarks)
     if not np.any(L):
         raise DataError(ZERO)
     V = None
-    if "nystroem" in text or L.shape[0] < D:
+    if not whole or L.shape[0] < D:
         _, s, Vt = linalg.svd(L)
         keep = s > max(L.shape) * linalg.EPS * s[0]
         V = None if keep.sum() == D else Vt[keep].T
@@ -307,6 +310,8 @@ def _warn_of_hidden(X: Array, degree: int, kept: int) -> None:
     C, coarse = C[:, varies] / spread[varies], float((size[varies] / spread[varies]).max())
     U, s, _ = linalg.svd(C)
     U = U[:, s > max(C.shape) * linalg.EPS * max(float(s[0]), coarse * math.sqrt(m))]
+    if not U.size:
+        return
     values = linalg.eigh((1 + (m / U.shape[1]) * U @ U.T) ** degree)[0]
     rank = int(np.count_nonzero(values > RANK_TOL * values[-1]))
     if kept < rank:

@@ -7,7 +7,7 @@ what each convention computes, who computes it, and what it has to do with the l
 The bridge to those (I7, I9): a batch is a relation, `batch_graph(B)` over Z = [za; zb] with N = 2B rows, and where
 `equivalent` names a method, with eps = 0,
 
-    loss(*both_orders(za, zb)) = factor * method.loss(stretch * Z, batch_graph(B)) + offset
+    loss(*both_orders(za, zb)) = factor * method.loss(stretch * Z, batch_graph(B))
 
 (NT-Xent: loss(za, zb) already; the spectral contrastive loss: in the mean over batches), so that `ss.optimum` or
 `ss.train` of that method gives the number a training run cannot get below. Fed in one order only, covariances are
@@ -32,11 +32,12 @@ from typing import Any, Literal, ParamSpec
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import relu
 
+from spectral_ssl.data._checks import check_int
 from spectral_ssl.errors import DataError, did_you_mean
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods import BarlowTwins, Method, SimCLR, SpectralContrastive, VICReg
+from spectral_ssl.methods import SSLEY, BarlowTwins, Method, SimCLR, SpectralContrastive, VICReg
 
 __all__ = [
     "CONVENTIONS",
@@ -138,7 +139,7 @@ def nt_xent_terms(
     B, _ = _checked(za, zb)
     _convention(convention)
     _positive(temperature=temperature)
-    Z = normalize(torch.cat([za, zb]), dim=1)  # (2B, K)
+    Z = _unit_rows(torch.cat([za, zb]))  # (2B, K)
     S = Z @ Z.T / temperature
     S = S.masked_fill(torch.eye(2 * B, dtype=torch.bool, device=Z.device), -torch.inf)
     return {"alignment": -S.diagonal(B).mean(), "uniformity": torch.logsumexp(S, dim=1).mean()}
@@ -226,10 +227,16 @@ def _root(x: Tensor) -> Tensor:
     return torch.sqrt(x.clamp_min(torch.finfo(x.dtype).tiny))
 
 
+def _unit_rows(z: Tensor) -> Tensor:
+    """z_i / |z_i|, zero rows left alone: the eps of torch's `normalize`, 1e-12, is 0 in float16, and 0/0 no number."""
+    length: Tensor = torch.linalg.vector_norm(z, dim=1, keepdim=True)
+    return z / torch.where(length > 0, length.clamp_min(torch.finfo(z.dtype).tiny), 1.0)
+
+
 def _shortened(z: Tensor, mu: float) -> Tensor:
     """Rows longer than sqrt(mu) brought to that length."""
     length: Tensor = torch.linalg.vector_norm(z, dim=1, keepdim=True)
-    return torch.where(length > math.sqrt(mu), normalize(z, dim=1) * math.sqrt(mu), z)
+    return torch.where(length > math.sqrt(mu), _unit_rows(z) * math.sqrt(mu), z)
 
 
 def _checked(za: Any, zb: Any) -> tuple[int, int]:
@@ -290,27 +297,21 @@ def both_orders(za: Tensor, zb: Tensor) -> tuple[Tensor, Tensor]:
 
 def batch_graph(batch: int) -> Graph:
     """The relation of a batch of B pairs over Z = [za; zb], N = 2B: weight 1 on every pair, no self-pairs."""
-    _batch(batch)
+    check_int(batch, "batch, the number of pairs,", low=2)
     return Graph.from_groups(np.tile(np.arange(batch), 2))
-
-
-def _batch(batch: Any) -> None:
-    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 2:
-        raise DataError(f"batch must be a whole number of at least 2 pairs, got {batch!r}")
 
 
 @dataclass(frozen=True)
 class Equivalent:
-    """The method over a relation that a batch loss equals: loss = factor * method.loss(stretch * Z, graph) + offset."""
+    """The method over a relation that a batch loss equals: loss = factor * method.loss(stretch * Z, graph)."""
 
     method: Method
     factor: float = 1.0
     stretch: float = 1.0
-    offset: float = 0.0
 
     def batch_value(self, loss: float) -> float:
         """What training prints where the method's loss is `loss`, such as `ss.optimum(...).loss`."""
-        return self.factor * loss + self.offset
+        return self.factor * loss
 
 
 @dataclass(frozen=True)
@@ -343,15 +344,13 @@ def equivalent(loss: str, convention: Convention, n_components: int, batch: int,
     practice = CONVENTIONS[loss][convention]
     if practice.equivalent is None:
         raise DataError(f"{loss} in convention {convention!r} equals no method over a relation: {practice.exact}")
-    K = n_components
-    if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1:
-        raise DataError(f"n_components must be a positive integer, got {K!r}")
-    _batch(batch)
+    K = check_int(n_components, "n_components", low=1)
+    B = check_int(batch, "batch, the number of pairs,", low=2)
     known = practice.equivalent.__kwdefaults__ or {}
     for name in weights:
         if name not in known:
             raise DataError(f"{loss} has no weight {name!r} to convert; {did_you_mean(name, known)}")
-    return practice.equivalent(int(K), int(batch), **weights)
+    return practice.equivalent(K, B, **weights)
 
 
 def _vicreg_code(
@@ -387,10 +386,9 @@ def _spectral_code(K: int, B: int, *, mu: float = 1.0) -> Equivalent:
 
 
 def _ssl_ey_code(K: int, B: int) -> Equivalent:
-    """With Y = stretch Z, V = Cov(Y): |V|^2 - 2 tr V + 2 tr(Y'LY)/N is degree-weighted VICReg less K, and L = I - A."""
+    """A and V hold both orders of N = 2B rows, over N - 1: twice those of the method, which divides by N."""
     N = 2 * B
-    method = VICReg(variance=1.0, covariance=1.0, invariance=1.0, weighting="degree")
-    return Equivalent(method, stretch=math.sqrt(2 * N / (N - 1)), offset=-float(K))
+    return Equivalent(SSLEY(), stretch=math.sqrt(2 * N / (N - 1)))
 
 
 # --- what a mini-batch does -----------------------------------------------------------------------------------------
@@ -427,10 +425,8 @@ def minibatch_bias(
     if not np.all(np.isfinite(Z)):
         raise DataError(f"Z holds {np.count_nonzero(~np.isfinite(Z))} NaN or infinite values")
     _not_negative(variance=variance, covariance=covariance)
-    N, B = Z.shape[0], batch_size
-    least, most = 2 if centred else 1, math.inf if replacement else N
-    if isinstance(B, bool) or not isinstance(B, int | np.integer) or not least <= B <= most:
-        raise DataError(f"batch_size must be a whole number from {least} to {most}, got {B!r}")
+    N = Z.shape[0]
+    B = check_int(batch_size, "batch_size", low=2 if centred else 1, high=None if replacement else N)
     if centred:
         Z = Z - Z.mean(axis=0)
     squares, G = Z**2, Z.T @ Z
@@ -438,8 +434,8 @@ def minibatch_bias(
     # q = sum |z|^4, g = |G|^2, h = (sum |z|^2)^2: of all columns together, and of each by itself
     whole = float((squares.sum(axis=1) ** 2).sum()), float((G**2).sum()), float(total.sum() ** 2)
     diagonal = float((squares**2).sum()), float((total**2).sum()), float((total**2).sum())
-    extra = _bias(*whole, N, int(B), centred, replacement)
-    of_variance = _bias(*diagonal, N, int(B), centred, replacement)
+    extra = _bias(*whole, N, B, centred, replacement)
+    of_variance = _bias(*diagonal, N, B, centred, replacement)
     return variance * of_variance + covariance * (extra - of_variance)
 
 

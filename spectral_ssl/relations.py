@@ -20,7 +20,6 @@ import numpy as np
 import scipy.sparse
 
 from spectral_ssl.data import Dataset, as_dataset, as_rows, read_array, read_pairs
-from spectral_ssl.data._checks import check_real
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
 from spectral_ssl.graph import Graph, Groups
 
@@ -70,13 +69,10 @@ def knn(
     if weight not in ("binary", "heat"):
         raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
     if weight == "heat":
-        width = (
-            float(np.median(distance))
-            if bandwidth is None
-            else check_real(bandwidth, "the bandwidth of the heat kernel", low=0, open_low=True)
-        )
-        if not width > 0:
-            raise DataError("the median neighbour distance is 0 (duplicate rows): give the heat kernel a bandwidth")
+        width = float(np.median(distance)) if bandwidth is None else bandwidth
+        if not _is_positive(width):
+            raise DataError(f"the heat kernel needs a positive bandwidth, got {width!r} (duplicate rows give 0)")
+        width = float(width)
         values = np.exp(-(distance**2) / (2 * width**2))
     elif bandwidth is not None:
         raise DataError("bandwidth= belongs to weight='heat'; the binary weight does not use it")
@@ -100,7 +96,7 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
     data, metric = as_dataset(data), ALIASES.get(metric, metric)
-    if isinstance(radius, bool) or not isinstance(radius, numbers.Real) or not 0 < radius < math.inf:
+    if not _is_positive(radius):
         raise DataError(f"radius must be a positive number, got {radius!r}")
     X, wide = data.X, float(radius)
     if metric == "euclidean":  # candidates by products about the mean, then the distances themselves
@@ -304,8 +300,9 @@ class _Neighbourhood:
         same = self.known(X)
         fresh = np.flatnonzero(same < 0)
         rows, columns, weights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-        for start in range(0, fresh.size, max(1, BLOCK // self.X.shape[0])):
-            block = fresh[start : start + max(1, BLOCK // self.X.shape[0])]
+        size = max(1, BLOCK // (4 * self.X.shape[0]))  # of rows: four arrays of their distances are held at once
+        for start in range(0, fresh.size, size):
+            block = fresh[start : start + size]
             r, c, w = self._weights(X[block])
             rows.append(block[r])
             columns.append(c)
@@ -339,10 +336,11 @@ class _Neighbourhood:
             S, bound = _slack(X - m)[:, None] + _slack(self.X - m), self.reach**2 * (1 + 1e-15)
         else:
             D, S, bound = pairwise_distances(X, self.X, metric=self.metric), np.zeros((1, 1)), self.reach
-        near = D - S <= bound
+        least = D - S
+        near = least <= bound
         if self.n_neighbors is not None:
             k = self.n_neighbors - 1
-            near |= D - S <= np.partition(D + S, k, axis=1)[:, k : k + 1]
+            near |= least <= np.partition(D + S, k, axis=1)[:, k : k + 1]
         r, c = np.nonzero(near)
         return r, c, _lengths(X, self.X, r, c, D[r, c], self.metric)
 
@@ -409,6 +407,10 @@ def mix(a: Graph, b: Graph, t: float) -> Graph:
 def _check_whole(value: Any, name: str, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= high:
         raise DataError(f"{name} must be a whole number from 1 to N - 1 = {high}, got {value!r}")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
 
 
 def _search(X: np.ndarray[Any, Any], metric: str, **options: Any) -> Any:

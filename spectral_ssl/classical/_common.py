@@ -58,9 +58,8 @@ def centred(X: Array, name: str) -> tuple[Array, Array, Array]:
         mean, F = mean + rest, F - rest
         spread = _root_mean_square(F)
     if not np.all(np.isfinite(spread)) or (not np.any(spread) and np.any(F)):
-        raise DataError(
-            f"columns of {name} {'underflow' if np.all(spread == 0) else 'overflow'} when squared; divide them by their size"
-        )
+        how = "overflow" if np.any(spread) else "underflow"
+        raise DataError(f"columns of {name} {how} when squared; divide them by their size")
     constant = spread <= CONSTANT_TOL * np.abs(mean)
     F[:, constant] = spread[constant] = 0.0
     return F, mean, spread

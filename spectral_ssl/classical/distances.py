@@ -97,8 +97,8 @@ def isomap(
     i ~ j if j is among the k nearest of i or i among those of j, or if they lie within a radius; an edge is as long as
     the distance. `spectrum` as for `classical_mds`: geodesics are no Euclidean distances, its last value is negative.
 
-    X (N, D), N at most 10,000. n_neighbors: min(10, N - 1) where no radius is given. metric: any of sklearn.neighbors, or
-    "precomputed", X being distances (N, N) and new samples their distances (n, N).
+    X (N, D), N at most 10,000. n_neighbors: min(10, N - 1) where no radius is given. metric: any of sklearn.neighbors,
+    or "precomputed", X being distances (N, N) and new samples their distances (n, N).
 
     transform: a new sample is joined to its k nearest training samples (those within the radius), and placed by
     Gower's formula; training rows give Z.

@@ -49,21 +49,29 @@ def laplacian_eigenmaps(
     walk = nystroem(embed(spectrum, 1 - spectrum.values, K, np.sqrt(spectrum.total_weight)), spectrum, spectra.graph)
     if normalization == "random_walk":
         return walk
-    root = np.sqrt(spectra.graph.degree)[:, None]
-    extension = _RootDegree(walk.extension) if isinstance(walk.extension, Nystroem) else None
-    return replace(walk, Z=root * walk.Z, extension=extension)
+    Z = np.sqrt(spectra.graph.degree)[:, None] * walk.Z
+    extension = _RootDegree(walk.extension, Z) if isinstance(walk.extension, Nystroem) else None
+    return replace(walk, Z=Z, extension=extension)
 
 
 @dataclass(frozen=True, eq=False)
 class _RootDegree:
-    """sqrt(d(x)) z(x) for the extension z of the random-walk form, d(x) the weight of x to the training samples."""
+    """sqrt(d(x)) z(x) for the extension z of the random-walk form, d(x) the weight of x to the training samples.
+
+    A row equal to training rows gets the first of theirs in Z (N, K), as in the random-walk form.
+    """
 
     walk: Nystroem
+    Z: Array
 
     def __call__(self, X: Array) -> Array:
-        a = self.walk.attach(X)
-        z = replace(self.walk, attach=lambda _: a)(X)  # attached once
-        out: Array = np.sqrt(np.asarray(a.sum(axis=1)).reshape(-1, 1)) * z
+        same = np.full(X.shape[0], -1) if self.walk.known is None else self.walk.known(X)
+        out: Array = self.Z[same]
+        new = same < 0
+        if np.any(new):
+            a = self.walk.attach(X[new])
+            z = replace(self.walk, attach=lambda _: a, known=lambda _: same)(X)[new]  # both found once
+            out[new] = np.sqrt(np.asarray(a.sum(axis=1)).reshape(-1, 1)) * z
         return out
 
 

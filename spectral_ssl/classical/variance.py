@@ -24,9 +24,10 @@ ROUNDINGS = (
 def pca(X: Any, n_components: int, *, kernel: Any = None) -> Embedding:
     """Principal component analysis: the top right singular vectors of HX; W'W = I. `spectrum`: variances, / N.
 
-    n_components: at most min(D, N - 1); columns past the rank are zero, in Z and W, with a warning. kernel: principal components of the features Phi(X) (`spectral_ssl.kernels`),
-    D of them: kernel PCA (Schoelkopf et al. 1998). With an exact kernel, whose features take a full eigensolve, ZZ' is
-    the best rank-K fit of HKH; `generalized_mds(k(X, X), K, centre=True)` is the same without features.
+    n_components: at most min(D, N - 1); columns past the rank are zero, of Z and of W, with a warning. kernel:
+    principal components of the features Phi(X) (`spectral_ssl.kernels`), D of them: kernel PCA (Schoelkopf et al.
+    1998). With an exact kernel, whose features take a full eigensolve, ZZ' is the best rank-K fit of HKH;
+    `generalized_mds(k(X, X), K, centre=True)` is the same without features.
     """
     X = as_dataset(X).X
     features = None if kernel is None else feature_map(kernel, X)

@@ -10,12 +10,13 @@ from typing import Any
 
 from spectral_ssl.comparison import effective_rank, exact_rank
 from spectral_ssl.data import Dataset, read_array
+from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
 from spectral_ssl.experiments.compare import ALL_METHODS
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import load_data, make_setting
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods import Method
+from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
@@ -72,6 +73,11 @@ def audit(
         raise DataError(
             f"the representation has {Z.n_samples} rows, the data {base.n_samples}; they must match row by row"
         )
+    if Z.n_features > Z.n_samples - 1:
+        raise DataError(
+            f"the representation has {Z.n_features} columns for {Z.n_samples} rows, and its optima have at most "
+            f"{Z.n_samples - 1}, the rows less one; give more rows, or its first principal components"
+        )
     setting = make_setting(base, relation, pairs=pairs, standardize=standardize, test_size=0.0, seed=seed)
     graph, K = setting.graph, Z.n_features
     config = {
@@ -106,7 +112,7 @@ def audit(
             for method in chosen:
                 try:
                     payload["rows"].append(audit_row(method, Z, graph, free, head))
-                except ResourceError as error:  # one method too large must not cost the others their rows
+                except (ResourceError, DataError) as error:  # one method must not cost the others their rows
                     payload["notes"].append(f"{method_name(method)} left out: {error}")
                 run.write(payload)
                 task.advance(text=method_name(method))
@@ -118,7 +124,10 @@ def audit(
 
 
 def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra) -> dict[str, Any]:
-    """One method: loss at Z, least over all embeddings, least over linear heads of Z, at the same hyper-parameters."""
+    """One method: loss at Z, least over all embeddings, least over linear heads of Z, at the same hyper-parameters.
+
+    For InfoNCE with similarity="dot", whose minimum is over |Z|^2 <= radius, a longer Z is judged at that length.
+    """
     K = Z.n_features
     notes = []
     best, lower = None, None
@@ -132,11 +141,15 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
         if best is not None:
             try:
                 lower = optimum(method, head, K)
-            except NotClosedForm as error:
-                notes.append(str(error))
+            except (NumericalError, DataError):  # a Z of low rank; others have no closed form there, and say nothing
+                notes.append(f"no linear head: Z has rank {exact_rank(Z.X - Z.X.mean(axis=0))} of {K} columns")
+            except NotClosedForm:
+                pass
     notes += dict.fromkeys(str(w.message) for w in caught)
     method = method.resolve(free.of(method.pencil, K), K) if best is None else method
-    loss = float(method.loss(Z.X, graph))
+    X, told = _admissible(method, Z.X)
+    notes += told
+    loss = float(method.loss(X, graph))
     attainable = best.loss if best is not None else method.lower_bound(graph)
     known = math.isfinite(attainable)
     collapse = method.collapse_loss(graph, K)
@@ -152,8 +165,17 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
         "relative_excess_linear_head": relative_excess(lower.loss, attainable, collapse)
         if lower is not None and known
         else None,
-        "terms": {k: float(v) for k, v in method.loss_terms(Z.X, graph).items()},
+        "terms": {k: float(v) for k, v in method.loss_terms(X, graph).items()},
         "kind": best.kind if best is not None else "bound",
         "rank_attainable": best.rank if best is not None else None,
         "note": "; ".join(notes),
     }
+
+
+def _admissible(method: Method, Z: Array) -> tuple[Array, list[str]]:
+    """Z where the method's minimum is taken over, and what was done to bring it there."""
+    size = float((Z**2).sum())
+    if not isinstance(method, InfoNCE) or method.similarity != "dot" or size <= method.radius:
+        return Z, []
+    factor = math.sqrt(method.radius / size)
+    return factor * Z, [f"|Z|^2 = {size:.6g} exceeds radius={method.radius:g}: Z was judged at {factor:.3g} its length"]

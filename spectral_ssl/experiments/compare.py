@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,6 +81,7 @@ def compare_methods(
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
+    check_ridge(chosen, ridge, model)
     dataset = load_data(data, labels)
     config = dict(locals())
     for private in ("chosen", "dataset", "progress"):
@@ -101,8 +103,6 @@ def compare_methods(
         find_device(device)
     if max_iter < 1:
         raise DataError(f"max_iter must be at least 1, got {max_iter}")
-    if ridge and any(isinstance(method, InfoNCE) for method in chosen):
-        raise DataError("--ridge adds to the energy tr(Z'LZ), which InfoNCE does not have; leave one of the two out")
     reference = reference_scores(setting)
     with RunDirectory.create(out, "compare", config, seed) as run:
         payload: dict[str, Any] = {
@@ -141,6 +141,16 @@ def compare_methods(
         share_notes(payload)
         finish(run, payload, figures)
     return payload
+
+
+def check_ridge(methods: Iterable[Method], ridge: float, model: str) -> None:
+    """Raise DataError where a ridge is negative, or has no map or no energy to be added to."""
+    if not 0 <= ridge < math.inf:
+        raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
+    if ridge and model == "free":
+        raise DataError("ridge= penalises the map of a linear or kernel model; over all embeddings there is none")
+    if ridge and any(isinstance(method, InfoNCE) for method in methods):
+        raise DataError("--ridge adds to the energy tr(Z'LZ), which InfoNCE does not have; leave one of the two out")
 
 
 def share_notes(payload: dict[str, Any]) -> None:
@@ -210,7 +220,7 @@ def price_of_linearity(
             warnings.simplefilter("ignore", SpectralWarning)  # the row itself has told of its own
             try:
                 free = optimum(replace(method, **row["hyper"]), spectra, K)  # type: ignore[type-var]
-            except (NotClosedForm, NumericalError, ResourceError):
+            except (NotClosedForm, NumericalError, ResourceError, DataError):  # this row has no price, others do
                 continue
         found.append(
             {

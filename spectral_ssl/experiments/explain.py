@@ -10,12 +10,12 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.errors import DataError, NotClosedForm, SpectralWarning
-from spectral_ssl.experiments.compare import ALL_METHODS
+from spectral_ssl.experiments.compare import ALL_METHODS, check_ridge
 from spectral_ssl.experiments.rows import method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import planned_features
-from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.methods import BarlowTwins, InfoNCE, Method, VICReg
 from spectral_ssl.methods.infonce import SIMILARITY_COPIES
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
@@ -40,6 +40,7 @@ def explain(
     n_components: int = 8,
     model: Literal["linear", "free", "kernel"] = "linear",
     kernel: str | None = None,
+    ridge: float = 0.0,
     n_views: int = 2,
     transforms: str | None = None,
     standardize: bool = False,
@@ -59,6 +60,7 @@ def explain(
         n_components: Dimension K of the embeddings.
         model: Over linear maps of the data, over all embeddings (free), or over the maps of a kernel.
         kernel: The kernel, as for compare.
+        ridge: As for compare; it changes no cost.
         n_views: Views per original, for --relation views.
         transforms: How views are made.
         standardize: Bring every feature to mean 0 and variance 1 first.
@@ -67,6 +69,7 @@ def explain(
         seed: Seed of the split and the views.
     """
     chosen = parse_methods(methods)
+    check_ridge(chosen, ridge, model)
     dataset = load_data(data, labels)
     progress.note(f"building the relation {relation} over {dataset.n_samples:,} samples")
     setting = make_setting(
@@ -79,7 +82,8 @@ def explain(
         test_size=test_size,
         seed=seed,
     )
-    p = planned_features(kernel or "exact", setting.data.n_samples) if model == "kernel" else setting.data.n_features
+    N, D = setting.data.X.shape
+    p = planned_features(kernel or "exact", N, D) if model == "kernel" else D
     if model != "kernel" and kernel is not None:
         raise DataError("--kernel belongs to --model kernel")
     check_size(n_components, setting.graph, None if model == "free" else np.empty((0, p)))
@@ -94,15 +98,30 @@ def explain(
     }
 
 
-def claim_of(method: Method) -> tuple[str, str]:
-    """The kind of optimum a method has, asked on a toy relation, and the reason it gives for having none."""
-    toy = Spectra(Graph.from_groups([0, 0, 1, 1]))  # whose spectrum is known without solving
+def claim_of(method: Method, graph: Graph, K: int, model: str) -> tuple[str, str, str]:
+    """The kind of optimum a method has, the reason it gives for having none, and a solver of its own, "" for spectra.
+
+    Over all embeddings the method is asked on the relation itself, which for InfoNCE is solved only where every pair is
+    positive; a spectral filter answers the same on any relation, so it is asked on a toy.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpectralWarning)
         try:
-            return method.optimum(toy.of(method.pencil, 2), 2).kind, ""
+            found = method.exact_optimum(graph, K) if model == "free" else None
+            if found is not None:
+                return found.kind, "", found.solver
+            toy = Spectra(Graph.from_groups([0, 0, 1, 1]))  # whose spectrum is known without solving
+            kind = method.optimum(toy.of(method.pencil, 2), 2).kind
         except NotClosedForm as error:
-            return "bound", str(error)
+            return "bound", str(error), ""
+    return ("exact or certified" if _depends(method) else kind), "", ""
+
+
+def _depends(method: Method) -> bool:
+    """Whether the relation decides if the optimum is proven exact: no dry run can tell."""
+    if isinstance(method, VICReg):
+        return method.form == "hinge" and method.variance < 8 * method.covariance
+    return isinstance(method, BarlowTwins) and method.redundancy != 1
 
 
 def plan_row(method: Method, setting: Setting, K: int, model: str, infonce_originals: int, p: int) -> dict[str, Any]:
@@ -121,8 +140,10 @@ def plan_row(method: Method, setting: Setting, K: int, model: str, infonce_origi
         solver, solve, size = _free_plan(setting, K)
         memory = 8 * (size + 2 * stored + 4 * N * K)
         step = STEP + FLOP * (4 * stored * K + 8 * N * K**2)
-    kind, reason = claim_of(method)
+    kind, reason, own = claim_of(method, setting.graph, K, model)
     closed = not reason
+    if own:
+        solver, solve = own, 0.0
     evaluations = EVALUATIONS["quadratic" if closed else "infonce"]
     if isinstance(method, InfoNCE):
         n = N if infonce_originals <= 0 else min(N, infonce_originals * -(-N // setting.probe_train.n_samples))
@@ -133,7 +154,7 @@ def plan_row(method: Method, setting: Setting, K: int, model: str, infonce_origi
     return {
         "method": method_name(method),
         "model": model,
-        "pencil": method.pencil if closed else None,
+        "pencil": method.pencil if closed and not own else None,
         "solver": solver if closed else "none: trained only",
         "closed_form": closed,
         "kind": kind,

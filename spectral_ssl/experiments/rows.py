@@ -257,7 +257,10 @@ def _scores(setting: Setting, best: Optimum | None, run: TrainResult) -> tuple[d
     told = "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"
     if setting.probe_test is not None and not all(e.extends for e in embeddings.values()):
         # one rule for both, so that their scores differ by the embeddings alone
-        embeddings = {which: extend(e, setting.data.X, kernel=EXTENSION) for which, e in embeddings.items()}
+        try:
+            embeddings = {which: extend(e, setting.data.X, kernel=EXTENSION) for which, e in embeddings.items()}
+        except DataError as error:  # rows that tell nothing apart: no reason to lose the run
+            return {}, f"held-out rows of a free embedding cannot be placed, probes left out: {error}"
         told = "held-out rows of a free embedding are placed by kernel ridge regression on the training rows"
     for which, embedding in embeddings.items():
         rows = embed_split(setting, embedding)
@@ -275,14 +278,15 @@ def can_probe(setting: Setting) -> bool:
 
 
 def embed_split(setting: Setting, embedding: Embedding) -> tuple[Any, Any, Any, Any]:
-    """(Z_train, y_train, Z_test, y_test) of the labelled originals; in-sample, rows of the embedding itself."""
+    """(Z_train, y_train, Z_test, y_test) of the labelled originals; rows that were embedded keep their own Z."""
     train_set, test_set = setting.probe_train, setting.probe_test
     if not embedding.extends:
         seen = setting.data.labelled
         Z, y = embedding.Z[seen], _labels(setting.data)[seen]
         return Z, y, Z, y
     on = train_set.labelled
-    Z, y = embedding.transform(train_set.X)[on], _labels(train_set)[on]
+    Z = embedding.Z if setting.data is train_set else embedding.transform(train_set.X)
+    Z, y = Z[on], _labels(train_set)[on]
     if test_set is None:
         return Z, y, Z, y
     held = test_set.labelled

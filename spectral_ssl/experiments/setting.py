@@ -125,6 +125,11 @@ def make_setting(
     build = spec.bind(RELATIONS, name, options, kind="relation")
     text = spec.format_call(name, {k: v for k, v in options.items() if isinstance(v, str | int | float | bool)})
     train_rows, test_rows = data.split(test_size, seed)
+    if train_rows.size < 2 or test_rows.size == 1:
+        raise DataError(
+            f"test_size={test_size:g} splits {data.n_samples} samples into {train_rows.size} to train and "
+            f"{test_rows.size} to test, and either needs 2; set --test-size 0 (test_size=0) to use all rows"
+        )
     if standardize:
         mean, spread = data.X[train_rows].mean(axis=0), data.X[train_rows].std(axis=0)
         data = _replaced(data, X=(data.X - mean) / np.where(spread > 0, spread, 1.0))
