@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Kind = Literal["exact", "certified", "bound", "asymptotic"]
 UniqueUpTo = Literal["rotation", "signed_permutation", "orthogonal+scale", "none"]
 
-BLOCK = 2**21  # features or kernel values held at once in transform: 16 MiB
+BLOCK = 2**19  # features or kernel values of a block in transform: 4 MiB, and a kernel holds several such arrays
 
 
 def in_blocks(

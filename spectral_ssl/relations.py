@@ -64,7 +64,7 @@ def knn(
         bandwidth: width of the heat kernel; None takes the median neighbour distance.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data, metric = as_dataset(data), ALIASES.get(metric, metric)
+    data, metric = as_dataset(data), _resolved(metric)
     i, j, distance = _neighbours(data.X, n_neighbors, metric)
     if weight not in ("binary", "heat"):
         raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
@@ -95,7 +95,7 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
         radius: largest distance of a pair, > 0.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data, metric = as_dataset(data), ALIASES.get(metric, metric)
+    data, metric = as_dataset(data), _resolved(metric)
     if not _is_positive(radius):
         raise DataError(f"radius must be a positive number, got {radius!r}")
     X, wide = data.X, float(radius)
@@ -251,7 +251,7 @@ def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metri
         n_neighbors: neighbours per sample.
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
-    data, metric = as_dataset(data), ALIASES.get(metric, metric)
+    data, metric = as_dataset(data), _resolved(metric)
     Z = data.X if embedding is None else embedding
     Z = read_array(os.fspath(Z)) if isinstance(Z, str | os.PathLike) else Z
     Z = as_dataset(Z, name="embedding").X
@@ -328,14 +328,16 @@ class _Neighbourhood:
 
     def _candidates(self, X: Any) -> tuple[Any, Any, Any]:
         """Pairs (r, c) that hold all nearer than reach and the k nearest of each row, with their distances."""
-        from sklearn.metrics import pairwise_distances
-
         if self.metric == "euclidean":
+            from sklearn.metrics import pairwise_distances
+
             m = self.X.mean(axis=0)
             D = pairwise_distances(X - m, self.X - m, metric="sqeuclidean")  # by products, |D - d^2| <= S
             S, bound = _slack(X - m)[:, None] + _slack(self.X - m), self.reach**2 * (1 + 1e-15)
         else:
-            D, S, bound = pairwise_distances(X, self.X, metric=self.metric), np.zeros((1, 1)), self.reach
+            D, S, bound = np.empty((X.shape[0], self.X.shape[0])), np.zeros((1, 1)), self.reach
+            distance, index = _search(self.X, self.metric, n_neighbors=self.X.shape[0]).kneighbors(X)
+            np.put_along_axis(D, index, distance, axis=1)
         least = D - S
         near = least <= bound
         if self.n_neighbors is not None:
@@ -413,11 +415,17 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
 
 
+def _resolved(metric: Any) -> Any:
+    return ALIASES.get(metric, metric) if isinstance(metric, str) else metric
+
+
 def _search(X: np.ndarray[Any, Any], metric: str, **options: Any) -> Any:
     from sklearn.neighbors import NearestNeighbors
 
     try:
-        return NearestNeighbors(metric=ALIASES.get(metric, metric), **options).fit(X)
+        search = NearestNeighbors(metric=_resolved(metric), **options).fit(X)
+        search.kneighbors(X[:1], n_neighbors=1)  # some metrics are refused when first asked for distances
+        return search
     except (TypeError, ValueError) as error:
         raise DataError(f"metric={metric!r} was refused: {str(error).splitlines()[0]}") from error
 

@@ -393,6 +393,10 @@ RING = ss.Graph.from_pairs(np.arange(8), (np.arange(8) + 1) % 8, 8)
         (lambda: ss.cca(X8, Y8, 0), "n_components must be a whole number at least 1"),
         (lambda: ss.cca(X8, Y8, 1.5), "n_components must be a whole number at least 1"),
         (lambda: ss.cca(np.full((8, 2), 0.1), Y8), "every column of X is constant"),
+        (
+            lambda: ss.cca(np.where(np.arange(8)[:, None] % 2, 0.3, 3 * 0.1), Y8),
+            "every column of X is constant",
+        ),  # to an ulp
         (lambda: ss.cca(X8, np.ones((8, 2))), "every column of Y is constant"),
         (lambda: ss.cca(X8 * 1e200, Y8), "columns of X overflow"),
         (lambda: ss.cca(X8, Y8, ridge=-1.0), "ridge must be a number >= 0"),
@@ -410,6 +414,7 @@ RING = ss.Graph.from_pairs(np.arange(8), (np.arange(8) + 1) % 8, 8)
         (lambda: ss.tied_cca(X8[:5], RING, 1), "5"),
         (lambda: ss.tied_cca(X8, ss.Spectra(RING), 1), "over all embeddings"),
         (lambda: ss.tied_cca(X8, ss.Spectra(RING, X=X8), 1, ridge=1.0), "already fix"),
+        (lambda: ss.tied_cca(X8[::-1], ss.Spectra(RING, X=X8), 1), "already fix X, kernel and ridge"),
         (lambda: ss.tied_cca(X8, "ring", 1), "must be a Graph"),
     ],
 )

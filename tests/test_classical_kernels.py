@@ -89,6 +89,50 @@ def test_pca_of_tall_data_keeps_faint_variances():
         assert found.rank == 6
 
 
+def with_column(X, column):
+    return np.hstack([X, np.broadcast_to(column, (X.shape[0],))[:, None]])
+
+
+SURPLUS = {  # a column that adds no direction, or only its rounding
+    "constant": lambda X: 0.1,
+    "constant far off": lambda X: 1e6 + 0.1,
+    "repeated": lambda X: X[:, 0],
+    "repeated far off": lambda X: X[:, 0] + 1e6,
+    "sum of others": lambda X: X.sum(axis=1) - 1e4,
+}
+
+
+@pytest.mark.parametrize("N", [40, 20_000])
+@pytest.mark.parametrize("surplus", SURPLUS)
+def test_pca_gives_no_direction_to_rounding(surplus, N):
+    X = np.random.default_rng(0).standard_normal((N, 4))
+    F = with_column(X, SURPLUS[surplus](X))
+    with pytest.warns(ss.SpectralWarning, match="5 components were asked for, but X has 4 independent directions: the"):
+        found = ss.pca(F, 5)
+    assert found.rank == 4
+    assert not found.Z[:, 4].any()
+    assert not found.W[:, 4].any()
+    theirs = PCA(4, svd_solver="full").fit_transform(F - F[0])  # from products it loses digits far from the origin
+    assert np.abs(found.Z @ found.Z[:9].T - theirs @ theirs[:9].T).max() < 1e-8  # numbers of 1e6 hold ten decimals
+    assert found.transform(F[:9]) == pytest.approx(found.Z[:9], abs=1e-8)
+
+
+def test_pca_of_constant_data_has_no_direction():
+    with pytest.warns(ss.SpectralWarning, match="X has 0 independent directions"):
+        found = ss.pca(np.full((40, 2), 0.1), 1)
+    assert found.rank == 0
+    assert not found.Z.any()
+
+
+def test_pca_keeps_a_faint_direction_beside_a_column_far_off():
+    rng = np.random.default_rng(0)
+    faint = 1e-9 * rng.standard_normal(40)
+    X = np.column_stack([1e6 + rng.standard_normal(40), faint])  # what rounds in one column leaves the other alone
+    found = ss.pca(X, 2)
+    assert found.rank == 2
+    assert found.spectrum[1] == pytest.approx(faint.var(), rel=0.2)  # less what the first column explains of it
+
+
 # --- LPP --------------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +323,29 @@ def test_symmetric_eigenmaps_of_a_sample_that_pairs_with_none_are_zero():
         Z = found.transform(np.vstack([X[:1], X[:1] + 50]))
     assert np.all(Z[1] == 0)
     assert Z[0] == pytest.approx(found.Z[0], abs=1e-9)
+    near = X[:3] + 0.01
+    mixed = found.transform(np.vstack([X[:2], near, X[2:3]]))  # rows do not see each other
+    assert mixed == pytest.approx(np.vstack([found.Z[:2], found.transform(near), found.Z[2:3]]), abs=1e-9)
+
+
+@pytest.mark.parametrize("normalization", ["none", "random_walk", "symmetric"])
+def test_laplacian_eigenmaps_transforms_equal_and_isolated_training_rows_to_the_first_of_them(normalization):
+    X = np.vstack([curve(), curve()[:3], curve()[:1] + 50])  # three rows twice, one that pairs with none
+    with pytest.warns(ss.SpectralWarning, match="no positive pair"):
+        graph = ss.relations.epsilon(X, radius=0.4)
+    found = ss.laplacian_eigenmaps(graph, 3, normalization=normalization)
+    expected = found.Z.copy()
+    expected[-4:-1] = found.Z[:3]
+    assert found.transform(X) == pytest.approx(expected, abs=1e-12)
+
+
+def test_directions_that_isolated_samples_lack_are_told_without_an_x():
+    pairs = ss.Graph.from_pairs([0, 2, 4], [1, 3, 5], 8)
+    for normalization in ("random_walk", "symmetric"):
+        with pytest.warns(ss.SpectralWarning, match="7 components .* the relation has 5 directions, .* last 2") as told:
+            found = ss.laplacian_eigenmaps(pairs, 7, normalization=normalization)
+        assert found.rank == 5
+        assert told[0].filename == __file__
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -299,6 +366,14 @@ RING = ss.Graph.from_pairs(np.arange(8), (np.arange(8) + 1) % 8, 8)
         (lambda: ss.lpp(X8, RING, 9, kernel="rbf"), "the number of features = 8"),
         (lambda: ss.lpp(X8, ss.Spectra(RING, X=X8), 1, kernel="rbf"), "already fix X, kernel and ridge"),
         (lambda: ss.lpp(X8, ss.Spectra(RING), 1), "over all embeddings"),
+        (lambda: ss.lpp(X8[::-1], ss.Spectra(RING, X=X8), 1), "already fix X, kernel and ridge; pass None for X"),
+        (lambda: ss.lda(X8, np.zeros(8, dtype=int)), "all 8 rows have the label 0; it needs at least two classes in y"),
+        (lambda: ss.lda(X8, ["a"] * 8), "all 8 rows have the label 'a'"),
+        (lambda: ss.lda(X8, np.zeros(8)), "discriminant analysis needs classes, but y is continuous"),
+        (lambda: ss.lda(X8, np.where(Y8 > 0, Y8, -1)), "4 of 8 rows have no label"),
+        (lambda: ss.lda(X8, None), "8 of 8 rows have no label"),
+        (lambda: ss.pca(X8 * 1e200, 1), "columns of X overflow when squared"),
+        (lambda: ss.pca(X8 * 1e-200, 1), "columns of X underflow when squared"),
         (lambda: ss.lda(X8, Y8, ridge=np.inf), "ridge must be"),
         (lambda: ss.lda(X8, Y8, 2, kernel="rbf", ridge=1.0), r"exceeds min\(C - 1, D\) = 1"),
         (lambda: ss.lda(X8, Y8, kernel="rbf(width=2)"), "width"),

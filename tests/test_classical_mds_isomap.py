@@ -380,6 +380,18 @@ def test_isomap_refuses_new_samples_that_no_path_leads_to():
         found.transform(np.zeros((1, 3)))
 
 
+@pytest.mark.parametrize("N", [3, 11])
+def test_isomap_of_few_samples_takes_all_others_as_neighbours(N):
+    X = cloud(N, 3)
+    found, witness = ss.isomap(X, 2), ss.classical_mds(pairwise_distances(X), 2)  # every path is one edge
+    assert np.abs(found.Z @ found.Z.T - witness.Z @ witness.Z.T).max() < 1e-9 * np.abs(witness.Z).max() ** 2
+
+
+@pytest.mark.parametrize("options", [{}, {"radius": 4.0}, {"n_neighbors": 5}])
+def test_isomap_of_no_new_samples_is_empty(options):
+    assert ss.isomap(cloud(30, 2), 2, **options).transform(np.zeros((0, 2))).shape == (0, 2)
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 D3 = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 2.0], [2.0, 2.0, 0.0]])
@@ -417,6 +429,10 @@ def with_entry(M, i, j, value):
         (lambda: ss.generalized_mds(D3, 1).transform(np.ones(3)), r"one sample: X.reshape\(1, -1\)"),
         (lambda: ss.isomap(X9, 1, n_neighbors=3, radius=1.0), "not both"),
         (lambda: ss.isomap(X9, 1, radius=-1.0), "radius must be a number above 0, got -1"),
+        (lambda: ss.isomap(X9, 1, radius="a"), "radius must be a number above 0, got 'a'"),
+        (lambda: ss.isomap(X9, 1, radius=True), "radius must be a number above 0, got True"),
+        (lambda: ss.isomap(X9, 1, radius=np.nan), "radius must be a number above 0, got nan"),
+        (lambda: ss.isomap(X9, 1, n_neighbors="a"), "n_neighbors must be a whole number"),
         (lambda: ss.isomap(X9, 1, n_neighbors=0), "n_neighbors"),
         (lambda: ss.isomap(X9, 1, n_neighbors=9), "N - 1 = 8"),
         (lambda: ss.isomap(X9, 9, n_neighbors=4), "exceeds N - 1 = 8"),

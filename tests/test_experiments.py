@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import spectral_ssl as ss
 from spectral_ssl.cli import main
 from spectral_ssl.experiments import audit, compare_methods, explain
 from spectral_ssl.experiments.demo import corruption_rows
-from spectral_ssl.experiments.rows import relative_excess
+from spectral_ssl.experiments.rows import embed_split, relative_excess
 from spectral_ssl.experiments.setting import load_data, make_setting, subsample
 from spectral_ssl.runs import open_run
 
@@ -244,6 +245,16 @@ def test_kernel_rows_land_on_their_closed_form_and_generalise(mine: Path) -> Non
             assert with_ridge["loss_closed"] > without["loss_closed"]
 
 
+def test_what_a_kernel_lost_is_a_note_of_the_run(mine: Path) -> None:
+    np.save(mine / "far.npy", np.random.default_rng(0).standard_normal((60, 3)) + 1e4)
+    record = compare_methods(
+        data=str(mine / "far.npy"), model="kernel", kernel="polynomial(degree=2)", methods="vicreg, infonce",
+        n_components=1, infonce_originals=30, max_iter=5, figures=False, out=mine / "r",
+    )  # fmt: skip
+    assert sum("hide them" in note for note in record["notes"]) == 1
+    assert ["hide them" in row["note"] for row in record["rows"]] == [False, True]  # on a subsample of its own
+
+
 def test_the_price_of_linearity_is_never_negative(mine: Path) -> None:
     linear = compare_methods(data=str(mine / "mine.csv"), n_components=2, figures=False, out=mine / "linear")
     assert len(linear["price_of_linearity"]) == 4
@@ -303,6 +314,103 @@ def test_audit_calls_a_collapsed_representation_collapsed(mine: Path) -> None:
     assert "collapse" in record["notes"][0]
 
 
+def test_audit_judges_dot_similarities_within_their_radius(mine: Path) -> None:
+    y = np.repeat([0, 1, 2], 20)
+    np.save(mine / "Z.npy", 10 * np.eye(3)[y])
+    np.save(mine / "y.npy", y)
+    (row,) = audit(
+        mine / "Z.npy", labels=mine / "y.npy", relation="labels", methods="infonce(similarity=dot)", out=mine / "a"
+    )["rows"]
+    # by hand, at |Z|^2 = 1: equal samples have similarity 1/60, others 0; every one of 60 has 19 positives, of 1/20
+    s, same = 60 * 19 / 20, np.exp(2 / 60)
+    witness = -s * 2 / 60 + s * np.log(19 * same + 40)
+    assert row["loss"] == pytest.approx(witness, rel=1e-12)
+    assert row["kind"] == "exact"
+    assert row["loss"] > row["attainable"]
+    assert "radius=1" in row["note"]
+    assert "trained" not in row["note"]
+
+
+def test_audit_of_a_constant_representation_keeps_every_row(mine: Path) -> None:
+    np.save(mine / "zero.npy", np.zeros((120, 3)))
+    record = audit(
+        mine / "zero.npy", data=str(mine / "mine.csv"), methods="vicreg, vicreg(form=constrained)", out=mine / "a"
+    )
+    first, second = record["rows"]
+    assert first["loss"] == pytest.approx(3)  # no variance in three columns
+    assert second["attainable_linear_head"] is None
+    assert "no linear head: Z has rank 0 of 3 columns" in second["note"]
+
+
+def test_audit_speaks_of_the_representation_where_it_is_wider_than_long(mine: Path) -> None:
+    np.save(mine / "wide.npy", np.random.default_rng(0).standard_normal((20, 30)))
+    with pytest.raises(ss.DataError, match="representation has 30 columns for 20 rows"):
+        audit(mine / "wide.npy", out=mine / "a")
+    assert not (mine / "a").exists()
+
+
+def test_free_rows_without_a_regression_keep_their_losses(mine: Path) -> None:
+    X, y = np.ones((60, 2)), np.arange(60) % 3
+    np.save(mine / "same.npy", X)
+    np.save(mine / "y.npy", y)
+    np.save(mine / "bit.npy", (np.arange(60) < 6).astype(float)[:, None])
+    options = {"labels": mine / "y.npy", "relation": "labels", "methods": "vicreg", "model": "free", "n_components": 1}
+    (row,) = compare_methods(data=str(mine / "same.npy"), figures=False, out=mine / "a", **options)["rows"]
+    assert row["probe_closed"] is None
+    assert "cannot be placed" in row["note"]
+    (row,) = compare_methods(data=str(mine / "bit.npy"), figures=False, out=mine / "b", **options)["rows"]
+    assert row["probe_closed"] is not None
+
+
+def test_probes_learn_from_the_embedding_itself_not_from_its_extension(mine: Path) -> None:
+    # an extension can fail on training rows (lonely samples, repeated rows), Z cannot
+    setting = make_setting(load_data(str(mine / "mine.csv")), "knn", seed=0)
+    best = ss.optimum(ss.VICReg(invariance=0.01), setting.graph, 3).embedding
+    blind = replace(best, extension=lambda X: np.zeros((len(X), 3)))
+    Z, y, _, _ = embed_split(setting, blind)
+    assert np.array_equal(Z, best.Z)
+    assert np.array_equal(y, setting.probe_train.y)
+
+
+@pytest.mark.parametrize(
+    ("methods", "relation", "model", "n_components"),
+    [
+        ("infonce", "labels", "free", 2),
+        ("infonce", "knn", "free", 2),
+        ("infonce", "labels", "linear", 2),
+        ("vicreg", "knn", "linear", 2),
+        ("vicreg(form=hinge)", "knn", "linear", 2),
+        ("vicreg(form=hinge, variance=9)", "knn", "linear", 2),
+        ("barlow_twins(redundancy=0.01)", "knn", "free", 3),
+        ("barlow_twins", "knn", "free", 3),
+    ],
+)
+def test_explain_claims_what_compare_delivers(
+    methods: str, relation: str, model: str, n_components: int, tmp_path: Path
+) -> None:
+    # classes of one size, so that labels are balanced cliques
+    rng = np.random.default_rng(0)
+    data = ss.Dataset(name="mine", X=rng.standard_normal((60, 4)), y=np.arange(60) % 3)
+    options = {"relation": relation, "methods": methods, "model": model, "n_components": n_components, "test_size": 0.0}
+    (plan,) = explain(data=data, **options)["plan"]  # type: ignore[arg-type]
+    (row,) = compare_methods(data=data, figures=False, max_iter=5, out=tmp_path / "r", **options)["rows"]
+    assert row["kind"] in plan["kind"].split(" or ")
+    assert plan["closed_form"] == (row["kind"] != "bound")
+    depends = "hinge)" in methods or "redundancy" in methods
+    assert (" or " in plan["kind"]) == depends
+
+
+def test_explain_refuses_a_ridge_as_compare_does() -> None:
+    assert explain(data="iris", methods="vicreg", n_components=2, ridge=1.0)["plan"]
+    for options, words in [
+        ({"ridge": -1.0}, ">= 0"),
+        ({"ridge": 1.0, "model": "free"}, "there is none"),
+        ({"ridge": 1.0, "methods": "infonce"}, "InfoNCE"),
+    ]:
+        with pytest.raises(ss.DataError, match=words):
+            explain(data="iris", n_components=2, **options)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("model", ["linear", "free"])
 def test_explain_solves_and_trains_nothing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from spectral_ssl import linalg
@@ -350,13 +458,14 @@ BAD = {
     "a GPU that is not there": ("--data mine.csv --n-components 2 --device cuda:77", "cannot be used"),
     "a misspelt kernel": ("--data mine.csv --model kernel --kernel exct", "did you mean 'exact'"),
     "a misspelt option of a kernel": ("--data mine.csv --model kernel --kernel rbf(width=2)", "bandwidth"),
-    "a kernel of width zero": ("--data mine.csv --model kernel --kernel rbf(bandwidth=0)", "positive"),
+    "a kernel of width zero": ("--data mine.csv --model kernel --kernel rbf(bandwidth=0)", "above 0"),
     "a kernel without the model": ("--data mine.csv --kernel exact", "model"),
     "a kernel for all embeddings": ("--data mine.csv --model free --kernel exact", "leave X and kernel out"),
     "too few landmarks": ("--data mine.csv --model kernel --kernel nystroem(n_landmarks=3)", "at most 3"),
     "a ridge below zero": ("--data mine.csv --ridge -1", ">= 0"),
     "a ridge without a map": ("--data mine.csv --model free --ridge 1", "there is none"),
     "a ridge for InfoNCE": ("--data mine.csv --methods infonce --n-components 2 --ridge 1", "InfoNCE"),
+    "no room for a test": ("--data five.npy --n-components 1", "--test-size 0"),
     "an image transform of vectors": ("--data mine.csv --relation views --transforms shift", "image_shape"),
 }
 
@@ -369,6 +478,7 @@ def bad_inputs(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(mine / "nan.npy", spoilt)
     np.save(mine / "X.npy", X)
     np.save(mine / "one.npy", X[:1])
+    np.save(mine / "five.npy", X[:5])
     np.save(mine / "same.npy", np.zeros(120, dtype=int))
     np.save(mine / "short.npy", np.zeros(7, dtype=int))
     np.save(mine / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)

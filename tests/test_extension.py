@@ -1,10 +1,17 @@
 """New samples under embeddings: on the training samples every map equals the fit; elsewhere, its formula."""
 
+import tracemalloc
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.linalg
+import scipy.sparse
+import scipy.spatial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.gaussian_process.kernels import RBF
@@ -105,17 +112,111 @@ def test_relations_without_a_rule_say_so_and_a_regression_serves_them() -> None:
     assert ss.extend(best, X).extends
 
 
+def cells(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """Rows whose entries are multiples of 2^-20: FAR + X is exact, and so are its differences."""
+    return np.random.default_rng(seed).integers(-(2**20), 2**20, (n, d)) / 2.0**20
+
+
+FAR = 2.0**27  # products of such rows are rounded to 2, larger than all their distances
+
+
+@pytest.mark.parametrize("d", [3, 20])  # a tree, and products of rows
+@pytest.mark.parametrize("options", [{}, {"mutual": True}, {"weight": "heat"}, {"radius": 1.0}], ids=str)
+def test_far_from_the_origin_new_samples_pair_as_beside_it(options: dict[str, Any], d: int) -> None:
+    X, new = cells(60, d), cells(15, d, seed=1)
+    options = {k: v * 0.75 * np.sqrt(d) if k == "radius" else v for k, v in options.items()}
+    relation = relations.epsilon if "radius" in options else relations.knn
+    beside, far = relation(X, **options), relation(FAR + X, **options)  # type: ignore[operator]
+    assert (beside.to_csr() != far.to_csr()).nnz == 0
+    assert beside.attach(new).nnz > 15
+    assert (beside.attach(new) != far.attach(FAR + new)).nnz == 0
+    distance = np.sqrt(((new[:, None] - X) ** 2).sum(axis=2))
+    if "radius" in options:
+        assert np.array_equal(far.attach(FAR + new).toarray() > 0, distance <= options["radius"])
+    if options == {"weight": "heat"}:
+        own = np.sqrt(((X[:, None] - X) ** 2).sum(axis=2))
+        width = np.median(np.sort(own, axis=1)[:, 1:11])
+        paired = far.attach(FAR + new).toarray()
+        heat = np.exp(-(distance**2) / (2 * width**2))
+        assert np.abs(paired[paired > 0] - heat[paired > 0]).max() < 1e-14
+
+
+@pytest.mark.parametrize("metric", ["infinity", "chebyshev", "p", "minkowski", "l2", "l1", "canberra", "cosine"])
+def test_every_metric_that_builds_attaches_by_the_same_distances(metric: str) -> None:
+    X, new = cells(30, 4) + 2, cells(6, 4, seed=1) + 2
+    name = {"infinity": "chebyshev", "p": "euclidean", "minkowski": "euclidean", "l2": "euclidean", "l1": "cityblock"}
+    distance = scipy.spatial.distance.cdist(new, X, name.get(metric, metric))
+    radius = float(np.median(distance))
+    rule = relations.epsilon(X, radius=radius, metric=metric).attach
+    assert rule is not None
+    assert np.array_equal(rule(new).toarray() > 0, distance <= radius)
+    near = relations.knn(X, n_neighbors=29, metric=metric).attach
+    assert near is not None
+    assert np.count_nonzero(near(new).toarray()) >= 6 * 29
+
+
+def test_a_scaled_relation_keeps_its_rule_scaled() -> None:
+    X, new = points(), points(5, seed=3)
+    graph = neighbour_graphs(X)["heat"]
+    scaled = graph.scaled(3.0)
+    assert np.abs(scaled.attach(new).toarray() - 3 * graph.attach(new).toarray()).max() < 1e-15  # type: ignore[misc]
+    one = ss.optimum(ss.VICReg(invariance=0.06), graph, K).embedding
+    three = ss.optimum(ss.VICReg(invariance=0.02), scaled, K).embedding  # the same losses
+    assert np.abs(np.abs(three.transform(new)) - np.abs(one.transform(new))).max() < 1e-9  # simple eigenvalues
+    assert np.array_equal(three.transform(X), three.Z)
+
+
 # --- Nystroem ---------------------------------------------------------------------------------------------------------
+
+
+def by_the_equation(graph: ss.Graph) -> ss.Graph:
+    """The same relation, whose rule does not tell that a sample is one of its own."""
+    rule = graph.attach
+    assert rule is not None
+    return replace(graph, attach=lambda X: rule(X))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_free_optima_transform_training_samples_to_their_fit(method: ss.Method, name: str) -> None:
     X = points()
-    best = ss.optimum(method, neighbour_graphs(X)[name], K)
+    graph = neighbour_graphs(X)[name]
+    best = ss.optimum(method, by_the_equation(graph), K)
     Z = best.embedding.Z
     assert np.abs(Z).max() > 0.01
     assert np.abs(best.embedding.transform(X) - Z).max() < SAME * np.abs(Z).max()
+    known = ss.optimum(method, graph, K).embedding
+    assert np.array_equal(known.transform(X), known.Z)
+
+
+def test_training_rows_without_pairs_keep_their_row() -> None:
+    X = np.vstack([points(20), [[9.0, 9.0, 9.0], [-9.0, 9.0, 9.0]]])
+    with pytest.warns(ss.SpectralWarning, match="no positive pair"):
+        graph = relations.epsilon(X, radius=1.0)
+    embedding = ss.optimum(ss.VICReg(), graph, 2).embedding
+    assert np.abs(embedding.Z[-2:]).max() > 1  # an isolated sample is a zero mode of L
+    assert np.array_equal(embedding.transform(X[::-1]), embedding.Z[::-1])
+
+
+def test_training_rows_whose_degree_is_an_eigenvalue_keep_their_row() -> None:
+    # the star: its leaves have degree 1, and 1 is an eigenvalue of L, five times
+    X = np.vstack([np.zeros(3), np.eye(3), -np.eye(3)])
+    embedding = ss.optimum(ss.VICReg(invariance=0.01), relations.epsilon(X, radius=1.0), 3).embedding
+    assert np.abs(embedding.Z[1:]).max() > 0.5
+    assert np.array_equal(embedding.transform(X), embedding.Z)
+    with pytest.warns(ss.SpectralWarning, match="1 of 2 new samples have a degree"):  # a new leaf is no training row
+        found = embedding.transform(np.vstack([X[1], [2.0, 0.0, 0.0]]))
+    assert np.array_equal(found[0], embedding.Z[1])
+
+
+def test_equal_training_rows_take_the_row_of_the_first() -> None:
+    X = np.vstack([points(20), points(20)[[4, 4, 4, 7]]])
+    graph = relations.knn(X, n_neighbors=2)  # three of the four rows pair among themselves
+    for method in (ss.VICReg(invariance=0.05), ss.SpectralContrastive()):
+        embedding = ss.optimum(method, graph, K).embedding
+        found = embedding.transform(X)
+        assert np.array_equal(found[:20], embedding.Z[:20])
+        assert np.array_equal(found[20:], embedding.Z[[4, 4, 4, 7]])
 
 
 def test_the_extension_is_the_eigen_equation_of_the_new_row() -> None:
@@ -184,12 +285,60 @@ def test_any_neighbour_graph_extends_to_its_own_samples(seed: int, k: int) -> No
     X = np.random.default_rng(seed).standard_normal((25, 2)).round(1)  # ties and duplicates
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ss.SpectralWarning)
-        graph = relations.knn(ss.Dataset(name="cloud", X=X), n_neighbors=k)
+        graph = by_the_equation(relations.knn(ss.Dataset(name="cloud", X=X), n_neighbors=k))
         best = ss.optimum(ss.SpectralContrastive(), graph, 2)
         found = best.embedding.transform(X)
     _, first = np.unique(X, axis=0, return_index=True)
     Z = best.embedding.Z
     assert np.abs(found[first] - Z[first]).max() < 1e-8 * max(np.abs(Z).max(), 1e-12)
+
+
+# --- what a map takes -------------------------------------------------------------------------------------------------
+
+MAPS: dict[str, Callable[[np.ndarray], ss.Embedding]] = {
+    "linear": lambda X: ss.optimum(ss.VICReg(), relations.knn(X, n_neighbors=4), 2, X=X).embedding,
+    "kernel": lambda X: ss.optimum(ss.VICReg(), relations.knn(X, n_neighbors=4), 2, X=X, kernel="rbf").embedding,
+    "free": lambda X: ss.optimum(ss.VICReg(invariance=0.05), relations.knn(X, n_neighbors=4), 2).embedding,
+    "regression": lambda X: ss.extend(X[:, :2], X),
+    "regression on X": lambda X: ss.extend(X[:, :2], X, kernel=None),
+    "isomap": lambda X: ss.isomap(X, 2, n_neighbors=9),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_takes_rows_of_any_make_and_refuses_others_in_words(name: str) -> None:
+    X = points(40)
+    embedding = MAPS[name](X)
+    assert embedding.transform(np.zeros((0, 3))).shape == (0, 2)
+    found = embedding.transform(X)
+    for same in (ss.Dataset(name="again", X=X), X.tolist(), pd.DataFrame(X), np.asfortranarray(X)):
+        assert np.array_equal(embedding.transform(same), found)
+    for bad, words in (
+        (X[0], r"one sample: X\.reshape\(1, -1\)"),
+        ([], "two axes"),
+        (scipy.sparse.csr_array(X), r"pass X\.toarray"),
+        ([["a", "b", "c"]], "not a number, the first 'a'"),
+        (X * np.nan, "NaN"),
+        (X[:, :2], "3 features"),
+        (np.zeros((2, 0)), "empty"),
+    ):
+        with pytest.raises(ss.DataError, match=words):
+            embedding.transform(bad)
+
+
+@pytest.mark.parametrize("name", ["kernel", "regression"])
+def test_a_map_works_in_blocks_of_rows(name: str) -> None:
+    X = points(300)
+    embedding = MAPS[name](X)
+    new = np.random.default_rng(3).standard_normal((30_000, 3))
+    tracemalloc.start()
+    found = embedding.transform(new)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64e6  # kernel values of all rows at once are 72 MB, and three such arrays are held
+    some = np.concatenate([np.arange(0, 30_000, 299), [29_999]])  # one row of each block at least
+    alone = np.vstack([embedding.transform(new[[i]]) for i in some])
+    assert np.abs(found[some] - alone).max() < SAME * np.abs(found).max()
 
 
 # --- regression -------------------------------------------------------------------------------------------------------
@@ -254,5 +403,6 @@ def test_extend_takes_results_of_training_and_refuses_other_rows() -> None:
         ss.extend(run, X[1:])
     with pytest.raises(ss.DataError, match="constant"):
         ss.extend(run, np.ones((30, 2)), kernel=None)
-    with pytest.raises(ss.DataError, match="ridge"):
-        ss.extend(run, X, ridge=-1.0)
+    for ridge in (-1.0, "a", True, np.nan, np.inf):
+        with pytest.raises(ss.DataError, match=r"ridge .* must be a number at least 0, got"):
+            ss.extend(run, X, ridge=ridge)  # type: ignore[arg-type]

@@ -192,6 +192,48 @@ def test_a_collapsed_column_and_a_zero_row_leave_the_gradient_finite(
     assert torch.isfinite(zb.grad).all()
 
 
+PRECISION = {
+    torch.float16: 5e-3,
+    torch.bfloat16: 4e-2,
+    torch.float32: 1e-5,
+    torch.float64: 1e-12,
+}  # roundings of 11, 8, 24, 53 bits
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize(("loss", "convention"), ROWS)
+def test_zero_rows_have_a_value_and_a_gradient_in_every_precision(
+    loss: str, convention: str, dtype: torch.dtype
+) -> None:
+    za, zb = pair(5, 3)
+    za, zb = (z.to(dtype).double() for z in (za, zb))  # the numbers of the coarser type, in both
+    za[2] = zb[2] = 0.0
+    za[3] = 2.0**-22  # in float16 below the least normal number, and 1/|z| above the largest
+    fine = run(loss, za, zb, convention=convention)
+    a, b = (z.to(dtype, copy=True).requires_grad_() for z in (za, zb))
+    value = run(loss, a, b, convention=convention)
+    value.backward()
+    assert torch.isfinite(value)
+    if dtype != torch.float16 or loss != "nt_xent":  # few bits are left of such a row there
+        size = 1 + sum(abs(float(part)) for part in terms(loss, za, zb, convention=convention).values())
+        assert value.item() == pytest.approx(float(fine), abs=PRECISION[dtype] * size)
+    for z in (a, b):
+        assert z.grad is not None
+        assert torch.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_a_zero_row_has_cosine_zero_with_every_other(dtype: torch.dtype) -> None:
+    za, zb = torch.eye(2, dtype=dtype), torch.eye(2, dtype=dtype)
+    za[0] = 0  # rows 0, e2, e1, e2; positives (0, e1) and (e2, e2), at temperature 1
+    expected = (2 * math.log(3) + 2 * (math.log(math.e + 2) - 1)) / 4
+    assert float(run("nt_xent", za, zb, temperature=1.0)) == pytest.approx(expected, rel=PRECISION[dtype])
+    za.requires_grad_()
+    run("nt_xent", za, zb, temperature=0.01).backward()  # which would overflow with 1/tiny for 1/|z|
+    assert za.grad is not None
+    assert torch.isfinite(za.grad).all()
+
+
 @pytest.mark.parametrize("loss", NAMES)
 def test_losses_are_symmetric_in_the_views_keep_the_dtype_and_leave_the_input_alone(loss: str) -> None:
     za, zb = pair(6, 3)
@@ -324,6 +366,12 @@ def test_spectral_contrastive_is_unbiased_over_batches_of_independent_pairs(B: i
         same = losses.equivalent("spectral_contrastive", convention, 2, B, **weights)
         loss = float(same.method.loss(Z, ss.Graph.from_adjacency(A)))
         assert same.batch_value(loss) == pytest.approx(mean[convention], rel=EXACT)
+
+
+def test_ssl_ey_is_the_method_of_that_name_in_other_units() -> None:
+    same = losses.equivalent("ssl_ey", "code", 3, 5)
+    assert same == losses.Equivalent(ss.SSLEY(), stretch=math.sqrt(20 / 9))  # N = 10 rows over N - 1, in both orders
+    assert same.batch_value(-1.5) == -1.5
 
 
 @pytest.mark.parametrize(("loss", "weights"), [("ssl_ey", {}), ("barlow_twins", {"redundancy": 1.0})])

@@ -46,6 +46,17 @@ def nearest_by_loops(X: np.ndarray, k: int, metric: str = "euclidean") -> list[s
     return [set(row[:k]) for row in others]
 
 
+@pytest.mark.parametrize(("d", "radius"), [(2, 1.0), (20, 3.0)])  # a tree, and products of rows
+@pytest.mark.parametrize("shift", [0.0, 1 / 3, 2.0**27])  # a third: distances are rounded to either side of the radius
+def test_pairs_at_the_radius_itself_are_pairs_wherever_the_samples_lie(d: int, radius: float, shift: float) -> None:
+    X = np.random.default_rng(0).integers(0, 5 if d == 2 else 2, (40, d)) + shift
+    distance = np.sqrt(((X[:, None] - X) ** 2).sum(axis=2))
+    assert np.count_nonzero(np.abs(distance - radius) < 1e-9) > 40
+    expected = distance <= radius
+    np.fill_diagonal(expected, False)
+    np.testing.assert_array_equal(adjacency(relations.epsilon(X, radius=radius)) > 0, expected)  # type: ignore[arg-type]
+
+
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
@@ -421,6 +432,13 @@ square = data(cloud(6))
         (lambda: relations.knn(square, n_neighbors=2, weight="heat", bandwidth=np.nan), "positive bandwidth, got nan"),
         (lambda: relations.knn(data(np.zeros((6, 1))), n_neighbors=2, weight="heat"), r"duplicate rows give 0"),
         (lambda: relations.knn(np.full((6, 2), np.nan)), "NaN"),
+        (lambda: relations.knn(square, n_neighbors=2, weight="heat", bandwidth="a"), "positive bandwidth, got 'a'"),  # type: ignore[arg-type]
+        (lambda: relations.knn(square, n_neighbors=2, metric="seuclidean"), "metric='seuclidean' was refused"),
+        (lambda: relations.knn(square, n_neighbors=2, metric="pyfunc"), "metric='pyfunc' was refused"),
+        (lambda: relations.knn(square, n_neighbors=2, metric="mahalanobis"), "metric='mahalanobis' was refused"),
+        (lambda: relations.knn(cloud(), n_neighbors=2, metric="haversine"), "metric='haversine' was refused"),  # type: ignore[arg-type]
+        (lambda: relations.knn(square, n_neighbors=2, metric=["l1"]), r"metric=\['l1'\] was refused"),  # type: ignore[arg-type]
+        (lambda: relations.epsilon(square, radius="a"), "radius must be a positive number, got 'a'"),  # type: ignore[arg-type]
         (lambda: relations.epsilon(square, radius=0.0), "radius must be a positive number, got 0.0"),
         (lambda: relations.epsilon(square, radius=np.inf), "radius must be a positive number"),
         (lambda: relations.epsilon(square, radius=1.0, metric="euclid"), "metric='euclid' was refused"),

@@ -93,6 +93,16 @@ def used_rank(Z: np.ndarray) -> int:
     return int((s > USED * s[0]).sum())
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_self_pairs_alone_leave_nothing_to_compare(similarity: str) -> None:
+    method = InfoNCE(similarity=similarity)
+    for graph in (ss.Graph.from_adjacency(np.eye(4)), ss.Graph.from_groups(np.arange(4), diagonal=True)):
+        with pytest.raises(ss.NotClosedForm, match="leaves self-pairs out, and the relation has no other pair"):
+            ss.optimum(method, graph, 2)
+        assert method.lower_bound(graph) == 0
+        assert float(method.loss(np.random.default_rng(0).standard_normal((4, 2)), graph)) == 0
+
+
 # --- C1b: balanced cliques --------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,18 @@
 """The kernel model (W6, W7), its approximations, and the ridge that every quadratic loss takes."""
 
+import pickle
+import warnings
+
 import naive
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.sparse
 import torch
 from measure import Record, relative, sine
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_approximation import Nystroem as SklearnNystroem
+from sklearn.metrics.pairwise import cosine_similarity as sklearn_cosine
 from sklearn.metrics.pairwise import polynomial_kernel
 
 import spectral_ssl as ss
@@ -286,13 +291,120 @@ def test_more_landmarks_never_cost() -> None:
 def test_the_default_bandwidth_is_the_median_distance() -> None:
     X, _, _ = sample()
     distances = [np.linalg.norm(X[i] - X[j]) for i in range(N) for j in range(i)]
-    assert f"bandwidth={np.median(distances):.6g}" in kernels.exact(X).text
+    assert float(kernels.exact(X).text.split("bandwidth=")[1][:-1]) == pytest.approx(np.median(distances), rel=ROUND)
 
 
 def test_far_from_the_origin_a_kernel_keeps_its_digits() -> None:
     X, _, _ = sample()
     far = kernels.exact(X + 1e5, bandwidth=BANDWIDTH)(X + 1e5)
     assert np.abs(far @ far.T - rbf(X)).max() < 1e-9  # 1e5 has eleven digits left of the differences
+
+
+@pytest.mark.parametrize("kernel", ["exact(kernel=linear)", "nystroem(kernel=linear, n_landmarks=9)"])
+def test_the_linear_kernel_is_the_linear_model_however_far_from_the_origin(kernel: str) -> None:
+    # K of rows at 1e6 is 1e12 and a spread of 1: square roots of its matrix lose the spread
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 4))
+    graph = ss.relations.knn(X, n_neighbors=4)
+    method = ss.VICReg(invariance=0.05)
+    far = ss.optimum(method, graph, 3, X=X + 1e6, kernel=kernel)
+    L = np.diag(graph.to_csr().toarray().sum(axis=1)) - graph.to_csr().toarray()
+    C = X - X.mean(axis=0)
+    mu = scipy.linalg.eigh(C.T @ L @ C, C.T @ C, eigvals_only=True)
+    witness = 3 - (np.maximum(0, 1 - 0.05 * mu[:3]) ** 2).sum()
+    assert abs(far.loss - witness) < 1e-7  # X + 1e6 has ten digits left of X
+
+
+def test_linear_and_cosine_kernels_of_more_features_than_rows_keep_to_the_span_of_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    X, new = rng.standard_normal((6, 9)), rng.standard_normal((3, 9))
+    for kernel, reference in [("linear", lambda A, B: A @ B.T), ("cosine", sklearn_cosine)]:
+        phi = kernels.exact(X, kernel=kernel)
+        assert phi.n_features == 6
+        assert np.abs(phi(new) @ phi(X).T - reference(new, X)).max() < 1e-12
+        few = kernels.nystroem(X, kernel=kernel, n_landmarks=4, seed=1)
+        L = X[np.sort(np.random.default_rng(1).choice(6, size=4, replace=False))]
+        projected = reference(new, L) @ np.linalg.solve(reference(L, L), reference(L, X))
+        assert np.abs(few(new) @ few(X).T - projected).max() < 1e-11
+
+
+def test_a_polynomial_kernel_tells_of_directions_that_the_mean_hides() -> None:
+    X = np.random.default_rng(0).standard_normal((40, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernels.exact(X, kernel="polynomial", degree=2).n_features == 15  # monomials of 4 variables up to 2
+        binary = (X > 0).astype(float)  # x^2 = x, so 11 of them only: nothing is hidden
+        assert kernels.exact(binary, kernel="polynomial", degree=2).n_features == 11
+    for hidden in (X + 1e4, X * [1e5, 1, 1, 1]):
+        with pytest.warns(ss.SpectralWarning, match="of the 15 directions .* standardise"):
+            assert kernels.exact(hidden, kernel="polynomial", degree=2).n_features < 15
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "exact",
+        "laplacian",
+        "exact(kernel=polynomial, bandwidth=1.7)",
+        "nystroem(n_landmarks=6, seed=2)",
+        "nystroem(kernel=cosine, n_landmarks=5)",
+        "random_features(n_features=20, seed=3)",
+        "linear",
+    ],
+)
+def test_a_map_is_rebuilt_from_its_text_and_from_its_pickle(kernel: str) -> None:
+    X, graph, _ = sample()
+    new = np.random.default_rng(1).uniform(-1, 1, (5, 2))
+    phi = kernels.feature_map(kernel, X)
+    again = kernels.feature_map(phi.text, X)
+    assert again.text == phi.text
+    assert np.array_equal(again(new), phi(new))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ss.SpectralWarning)
+        e = ss.optimum(ss.VICReg(invariance=0.3), graph, 2, X=X, kernel=kernel).embedding
+    assert np.array_equal(pickle.loads(pickle.dumps(e)).transform(new), e.transform(new))
+
+
+def test_no_samples_have_no_features_and_a_dataset_is_its_rows() -> None:
+    X, _, _ = sample()
+    for kernel in ("exact", "linear", "random_features"):
+        phi = kernels.feature_map(kernel, ss.Dataset(name="mine", X=X))
+        assert phi(X[:0]).shape == (0, phi.n_features)
+        assert np.array_equal(phi(ss.Dataset(name="mine", X=X)), phi(X))
+
+
+def test_of_mostly_equal_rows_the_bandwidth_is_the_median_of_the_distances_that_are_not_zero() -> None:
+    X = np.array([0.0] * 9 + [2.0])[:, None]
+    assert "bandwidth=2.0" in kernels.exact(X).text
+
+
+def test_planning_refuses_what_building_refuses_and_knows_the_size() -> None:
+    X, _, _ = sample()
+    for bad in (
+        "random_features(n_features=-5)",
+        "nystroem(n_landmarks=0)",
+        "rbf(bandwidth=-1)",
+        "linear(bandwidth=2)",
+        "polynomial(degree=0)",
+        "rbf(degree=2)",
+        "nystroem(seed=-1)",
+        "nystroem(n_landmarks=7000)",
+        "random_features(n_features=1000000000)",
+    ):
+        told = []
+        for call in (lambda k: kernels.planned_features(k, N, 2), lambda k: kernels.feature_map(k, X)):
+            with pytest.raises((ss.DataError, ss.ResourceError)) as error:
+                call(bad)
+            told.append((type(error.value), str(error.value)))
+        assert told[0] == told[1]
+    for good in (
+        "exact",
+        "linear",
+        "nystroem(n_landmarks=5)",
+        "nystroem(kernel=linear)",
+        "random_features(n_features=9)",
+    ):
+        assert kernels.planned_features(good, N, 2) == kernels.feature_map(good, X).n_features
 
 
 BAD = [
@@ -309,7 +421,7 @@ BAD = [
     (lambda X, g: ss.optimum(ss.VICReg(), ss.Spectra(g, X=X), 2, model="kernel"), "linear model"),
     (lambda X, g: ss.optimum(ss.VICReg(), g, 9, X=X, kernel="nystroem(n_landmarks=5)"), "features of the kernel"),
     (lambda X, g: ss.train(ss.SimCLR(), g, 2, X=X, ridge=0.1), "set ridge=0"),
-    (lambda X, g: kernels.exact(X, bandwidth=0.0), "positive"),
+    (lambda X, g: kernels.exact(X, bandwidth=0.0), "above 0"),
     (lambda X, g: kernels.exact(X, kernel="linear", bandwidth=1.0), "no meaning"),
     (lambda X, g: kernels.exact(X, kernel=lambda a, b: -a @ b.T), "positive semi-definite"),
     (lambda X, g: kernels.exact(X, kernel=lambda a, b: a), "must return"),
@@ -319,9 +431,19 @@ BAD = [
     (lambda X, g: kernels.exact(X)(X[:, :1]), "2 features"),
     (lambda X, g: kernels.exact(X)(X * np.nan), "NaN"),
     (lambda X, g: kernels.exact(np.full((4, 2), np.inf)), "infinite"),
-    (lambda X, g: kernels.nystroem(X, n_landmarks=0), "positive integer"),
-    (lambda X, g: kernels.random_features(X, n_features=-1), "positive integer"),
+    (lambda X, g: kernels.nystroem(X, n_landmarks=0), "n_landmarks must be a whole number at least 1"),
+    (lambda X, g: kernels.random_features(X, n_features=-1), "n_features must be a whole number at least 1"),
     (lambda X, g: kernels.random_features(X, seed=-1), "seed"),
+    (lambda X, g: kernels.exact(X, bandwidth="a"), "bandwidth must be a number"),
+    (lambda X, g: kernels.exact(X, degree=5), "degree=5 belongs to kernel='polynomial'"),
+    (lambda X, g: kernels.exact(X, kernel="linear", degree=2), "degree=2 belongs"),
+    (lambda X, g: kernels.nystroem(X, kernel=lambda a, b: a @ b.T, degree=2), "degree=2 belongs"),
+    (lambda X, g: kernels.exact(X, kernel=lambda a, b: a @ [[1, 2], [0, 1]] @ b.T), "not symmetric"),
+    (lambda X, g: kernels.exact(X, kernel=lambda a, b: 0 * a @ b.T), "zero between all rows"),
+    (lambda X, g: kernels.exact(0 * X, kernel="linear"), "zero between all rows"),
+    (lambda X, g: kernels.exact([["a", "b"], ["c", "d"]]), "not a number"),
+    (lambda X, g: kernels.exact(scipy.sparse.csr_array(X)), "sparse"),
+    (lambda X, g: kernels.exact(X)(X[0]), "reshape"),
 ]
 
 

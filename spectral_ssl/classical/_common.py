@@ -46,7 +46,7 @@ def n_features(spectra: Spectra) -> int:
 
 
 def centred(X: Array, name: str) -> tuple[Array, Array, Array]:
-    """HX (N, D), the mean (D,) taken off and the std (D,) left, / N; constant columns are zero in both.
+    """HX (N, D), the mean (D,) taken off and the std (D,) left, / N, which is 0 for constant columns.
 
     Raises DataError where squares of X, called `name`, overflow, or all underflow.
     """
@@ -60,9 +60,7 @@ def centred(X: Array, name: str) -> tuple[Array, Array, Array]:
     if not np.all(np.isfinite(spread)) or (not np.any(spread) and np.any(F)):
         how = "overflow" if np.any(spread) else "underflow"
         raise DataError(f"columns of {name} {how} when squared; divide them by their size")
-    constant = spread <= CONSTANT_TOL * np.abs(mean)
-    F[:, constant] = spread[constant] = 0.0
-    return F, mean, spread
+    return F, mean, np.where(spread > CONSTANT_TOL * np.abs(mean), spread, 0.0)
 
 
 def _root_mean_square(F: Array) -> Array:

@@ -73,8 +73,6 @@ class Geodesics:
         if X.ndim != 2 or X.shape[1] != self.X.shape[1]:
             raise DataError(f"X has shape {X.shape}, but the samples embedded have {self.X.shape[1]} features")
         out = np.empty((X.shape[0], self.X.shape[0]))
-        if X.shape[0] == 0:  # which scikit-learn's search refuses
-            return out
         if self.n_neighbors is not None:
             index, length = self._nearest(X)
             out[:] = np.inf

@@ -149,7 +149,8 @@ def tied_cca(X: Any, graph: Graph | Spectra, n_components: int, *, kernel: Any =
     that a direction is shared. Warns where fewer than K are. On `coupled` modalities [[Xa, 0], [0, Xb]] it is CCA: W
     stacks Wa on Wb.
 
-    kernel: X becomes the features of a kernel. ridge: r |W|_F^2 is taken from tr(Z'AZ).
+    kernel: X becomes the features of a kernel. ridge: r |W|_F^2 is taken from tr(Z'AZ). With Spectra in place of the
+    graph X is None: they hold all three.
     """
     spectra = of_maps(X, graph, kernel, ridge)
     K = checked(n_components, n_features(spectra), "the number of features")

@@ -81,6 +81,7 @@ def lpp(X: Any, graph: Graph | Spectra, n_components: int, *, kernel: Any = None
     min tr(Z'LZ) + r |W|_F^2 over Z = HXW of unit covariance. X (N, D) is centred; He & Niyogi (2004) constrain by
     X'diag(deg)X, the same on a regular graph. kernel: X becomes the features of a kernel (`spectral_ssl.kernels`);
     without ridge, an exact kernel of full rank gives Laplacian Eigenmaps themselves. ridge: r, in units of tr(Z'LZ).
+    With Spectra in place of the graph X is None: they hold it, with kernel and ridge.
     """
     spectra = of_maps(X, graph, kernel, ridge)
     K = checked(n_components, n_features(spectra), "the number of features")

@@ -178,4 +178,6 @@ def _admissible(method: Method, Z: Array) -> tuple[Array, list[str]]:
     if not isinstance(method, InfoNCE) or method.similarity != "dot" or size <= method.radius:
         return Z, []
     factor = math.sqrt(method.radius / size)
-    return factor * Z, [f"|Z|^2 = {size:.6g} exceeds radius={method.radius:g}: Z was judged at {factor:.3g} its length"]
+    return factor * Z, [
+        f"|Z|^2 = {size:.6g} exceeds radius={method.radius:g}: Z was judged at {factor:.3g} of its length"
+    ]

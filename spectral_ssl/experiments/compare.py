@@ -97,7 +97,9 @@ def compare_methods(
         seed=seed,
     )
     # whatever can be refused is refused before a run directory is made
-    spectra = make_spectra(setting, model, kernel, ridge)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SpectralWarning)
+        spectra = make_spectra(setting, model, kernel, ridge)
     check_size(n_components, setting.graph, spectra.X)
     if device is not None:
         find_device(device)
@@ -112,7 +114,7 @@ def compare_methods(
             "rows": [],
             "reference": reference,
             "price_of_linearity": [],
-            "notes": [*setting.notes, *dataset.describe()],
+            "notes": [*setting.notes, *dataset.describe(), *dict.fromkeys(str(w.message) for w in caught)],
             "versions": run.record["versions"],
             "run": str(run.path),
         }

@@ -94,9 +94,9 @@ def make_row(
         if smaller is not setting:
             notes += smaller.notes
             setting, spectra = smaller, None
-    spectra = make_spectra(setting, model, kernel, ridge) if spectra is None else spectra
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SpectralWarning)
+        spectra = make_spectra(setting, model, kernel, ridge) if spectra is None else spectra
         started = time.perf_counter()
         best, reason = _closed_form(method, spectra, n_components)
         seconds_closed = time.perf_counter() - started
