@@ -39,7 +39,7 @@ __all__ = [
 
 SPARES = 10  # candidates searched past the k wanted, so that ties at the k-th distance are seen
 BLOCK = 4_000_000  # numbers in one block of differences: 32 MB
-ALIASES = {"l2": "euclidean", "minkowski": "euclidean", "p": "euclidean", "infinity": "chebyshev"}
+ALIASES = dict.fromkeys(("l2", "minkowski", "p"), "euclidean")  # whose distances are taken by differences
 MAX_NEIGHBOURS = 200_000_000  # stored pairs past which a radius relation is refused: about 3 GB
 
 
