@@ -53,7 +53,7 @@ class Geodesics:
         else:
             k = None
             radius = check_real(radius, "radius", low=0, open_low=True)
-            C = _search(X, metric, radius=radius).radius_neighbors_graph(mode="distance").tocoo()
+            C = _search(X - _centre(X, metric), metric, radius=radius).radius_neighbors_graph(mode="distance").tocoo()
             i, j = C.row, C.col
             length = _lengths(X, X, i, j, C.data, metric)
         A = _joined(i, j, length, N)
@@ -81,7 +81,8 @@ class Geodesics:
                     block = slice(start, start + max(1, BLOCK // self.X.shape[0]))
                     np.minimum(out[block], self.lengths[index[block, m]] + length[block, m, None], out=out[block])
             return out
-        found = _search(self.X, self.metric, radius=self.radius).radius_neighbors(X)
+        c = _centre(self.X, self.metric)
+        found = _search(self.X - c, self.metric, radius=self.radius).radius_neighbors(X - c)
         alone = sum(len(j) == 0 for j in found[1])
         if alone:
             raise DataError(
@@ -98,11 +99,17 @@ class Geodesics:
         k = self.n_neighbors
         assert k is not None
         wide = min(k + SPARES, self.X.shape[0])
-        near, index = _search(self.X, self.metric, n_neighbors=wide).kneighbors(X)
+        c = _centre(self.X, self.metric)
+        near, index = _search(self.X - c, self.metric, n_neighbors=wide).kneighbors(X - c)
         rows = np.repeat(np.arange(X.shape[0]), wide)
         length = _lengths(X, self.X, rows, index.ravel(), near.ravel(), self.metric).reshape(index.shape)
         order = np.lexsort((index, length))[:, :k]
         return np.take_along_axis(index, order, 1), np.take_along_axis(length, order, 1)
+
+
+def _centre(X: Array, metric: str) -> Any:
+    """What a search may subtract: its Euclidean distances come from products, which lose digits far from the origin."""
+    return X.mean(axis=0) if metric == "euclidean" else 0.0
 
 
 def _joined(i: Index, j: Index, length: Array, N: int) -> Any:

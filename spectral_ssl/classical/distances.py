@@ -19,7 +19,7 @@ import scipy.sparse.linalg
 from spectral_ssl import linalg
 from spectral_ssl.classical._common import Array, checked, embed
 from spectral_ssl.classical._geodesics import Geodesics
-from spectral_ssl.embedding import Embedding
+from spectral_ssl.embedding import Embedding, in_blocks
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
 from spectral_ssl.extension import nystroem
 from spectral_ssl.graph import Graph
@@ -161,8 +161,8 @@ class _Isomap:
     gower: Any
 
     def __call__(self, X: Array) -> Array:
-        out: Array = self.gower(self.geodesics.of_new(X))
-        return out
+        N, K = self.geodesics.X.shape[0], self.gower.T.shape[1]
+        return in_blocks(lambda rows: self.gower(self.geodesics.of_new(rows)), X, N, K)
 
 
 # --- G to Z -----------------------------------------------------------------------------------------------------------
