@@ -26,6 +26,7 @@ from spectral_ssl.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+MODELS = ROOT / "benchmarks" / "results" / "model_classes.json"
 FIGURES = {"loss.png": "loss-knn.png", "corruption.png": "corruption.png"}
 
 # method -> (loss, classical counterpart, what is claimed)
@@ -65,7 +66,8 @@ def main() -> int:
         return int(text != before)
     results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     if results:
-        text = filled(text, "benchmarks", "\n".join(map(benchmark_line, results)))
+        lines = [benchmark_line(path) for path in results if path.name != MODELS.name]
+        text = filled(filled(text, "benchmarks", "\n".join(lines)), "models", models_table())
     if arguments.run is not None:
         record = json.loads((arguments.run / "run.json").read_text())
         text = filled(text, "demo", demo_table(record))
@@ -166,19 +168,6 @@ def benchmark_line(path: Path) -> str:
             f"{scientific(angle)} (CCA, which it iterates, {scientific(max(r['max_angle'] for r in rows))}); its time "
             f"over ours, on one thread: {told} {source}."
         )
-    if record["benchmark"] == "model_classes":
-        told = "; ".join(
-            f"{model} "
-            + ", ".join(
-                f"{statistics.median(r['probe'] for r in rows if name_of(r) == model and r['method'] == method):.3f}"
-                for method in dict.fromkeys(r["method"] for r in rows)
-            )
-            for model in dict.fromkeys(map(name_of, rows))
-        )
-        return (
-            f"- What the optimum over each model class gives new samples, no training: held-out accuracy for "
-            f"{', '.join(dict.fromkeys(r['method'] for r in rows))}: {told} {source}."
-        )
     top = max(r["n_components"] for r in rows)
     ends = [r for r in rows if r["rate"] == 1.0 and r["n_components"] == top]
     told = ", ".join(
@@ -188,9 +177,31 @@ def benchmark_line(path: Path) -> str:
     return f"- Every pair corrupted, K = {top}: held-out accuracy of the closed forms {told} {source}."
 
 
+def models_table() -> str:
+    record = json.loads(MODELS.read_text())
+    rows, where, options = record["rows"], record["machine"], record["arguments"]
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    lines = [f"| optimum over | {' | '.join(methods)} |", "| --- |" + " --- |" * len(methods)]
+    for model in dict.fromkeys(map(name_of, rows)):
+        cells = []
+        for method in methods:
+            here = [r for r in rows if name_of(r) == model and r["method"] == method]
+            held, seen = (statistics.median(r[key] for r in here) for key in ("probe", "probe_train"))
+            cells.append(f"{held:.3f} ({seen:.3f})")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Held-out (and in-sample) accuracy of a linear probe on closed forms, nothing trained: {options['data']}, "
+        f"relation {options['relation']}, K = {options['n_components']}, median of {options['seeds']} splits "
+        f"(`benchmarks/model_classes.py`, rows in `benchmarks/results/{MODELS.name}`; {where['platform']['cpu']}).",
+    ]
+    return "\n".join(lines)
+
+
 def name_of(row: dict[str, Any]) -> str:
     """A model class in words."""
-    return (row["kernel"] or row["model"]) + (f" with ridge {row['ridge']:g}" if row["ridge"] else "")
+    name = {"linear": "linear maps", "free": "all embeddings"}.get(row["model"], f"kernel `{row['kernel']}`")
+    return name + (f", ridge {row['ridge']:g}" if row["ridge"] else "")
 
 
 def scientific(value: float | None) -> str:

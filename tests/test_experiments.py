@@ -567,6 +567,7 @@ def test_the_tables_of_the_readme_are_current(monkeypatch: pytest.MonkeyPatch) -
     [
         ("learned_vs_closed_form.py", ["--data", "iris", "--relation", "labels", "-K", "2", "--seeds", "2"]),
         ("aligned_vs_misaligned.py", ["--data", "iris", "-K", "4,2", "--rates", "0,1", "--seeds", "1"]),
+        ("model_classes.py", ["--data", "iris", "--relation", "labels", "-K", "2", "--seeds", "1"]),
     ],
 )
 def test_benchmark_scripts_print_a_table_and_write_json(script: str, options: list[str], tmp_path: Path) -> None:
