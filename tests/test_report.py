@@ -594,6 +594,19 @@ def test_compare_prints_its_numbers_for_people(payload: dict[str, Any]) -> None:
     assert "figures/: loss.png" in words
 
 
+def test_a_certified_optimum_is_told_with_its_bound_and_judged_by_it_alone() -> None:
+    inside = make_row("barlow_twins", kind="certified", lower_bound=2.0, loss_trained=2.125, relative_excess=-0.07)
+    assert tables.verdict([inside]) == [
+        "certified, the optimum lies between a proven bound and the number given: Barlow Twins 2 to 2.125"
+    ]
+    below = make_row("barlow_twins", kind="certified", lower_bound=2.0, loss_trained=1.9, relative_excess=-0.2)
+    (_, alarm) = tables.verdict([below])
+    assert alarm == "trained BELOW its proven bound, which cannot be, please report it: Barlow Twins"
+    words = flat(shown({"command": "compare", "rows": [inside]}, width=140))
+    assert "4e-8*" in words  # its angle is not judged, and said so
+    assert "or the optimum certified only" in words
+
+
 def test_the_verdict_is_in_words() -> None:
     rows = [
         make_row("vicreg", relative_excess=3e-14, max_angle=2e-7),

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from spectral_ssl.report.words import MODELS, distinct_labels, find_relation, is_bound, method_of, number, variant
+from spectral_ssl.report.words import (
+    MODELS,
+    distinct_labels,
+    find_relation,
+    is_bound,
+    is_certified,
+    method_of,
+    number,
+    variant,
+)
 
 __all__ = ["Group", "Panel", "data_caption", "file_suffixes", "looks_of", "method_key", "panels", "setting_caption"]
 
@@ -61,6 +70,10 @@ class Panel:
     @property
     def bound(self) -> bool:
         return is_bound(self.row)
+
+    @property
+    def certified(self) -> bool:
+        return is_certified(self.row)
 
     @property
     def collapsed(self) -> bool:

@@ -501,7 +501,7 @@ def loss_figure(members: Sequence[Panel], caption: str = "") -> Figure | None:
         axes.set_xlim(0.9, max(11.0, losses.size * 1.15))
         if floor is not None:
             axes.axhline(floor, color=INK, linestyle="--", linewidth=1.6, gid="minimum")
-            word = "lower bound" if panel.bound else "minimum"
+            word = "lower bound" if panel.bound else "best known" if panel.certified else "minimum"
             along(axes, f"{word} {_minus(floor)}", floor, "left below", color=INK, weight="bold")
         if collapse is not None:
             axes.axhline(collapse, color=SOFT, linestyle=":", linewidth=1.4, gid="collapse")
