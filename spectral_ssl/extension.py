@@ -26,7 +26,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import FeatureMap, feature_map
 from spectral_ssl.spectrum import Spectrum
 
-__all__ = ["Nystroem", "Regression", "extend", "nystroem"]
+__all__ = ["Nystroem", "Regression", "by_relation", "extend"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -92,7 +92,7 @@ class Nystroem:
         return out
 
 
-def nystroem(embedding: Embedding, spectrum: Spectrum, graph: Graph) -> Embedding:
+def by_relation(embedding: Embedding, spectrum: Spectrum, graph: Graph) -> Embedding:
     """The embedding with its extension, where the relation has a rule for new samples; else as it is.
 
     Z = V T, so T = V'BZ for the B-orthonormal V: columns of the spectrum that Z does not use are left out.

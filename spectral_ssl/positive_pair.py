@@ -22,7 +22,7 @@ import numpy as np
 
 from spectral_ssl.embedding import Array, Embedding
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
-from spectral_ssl.extension import nystroem
+from spectral_ssl.extension import by_relation
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Spectra
@@ -105,7 +105,7 @@ def positive_pair_pca(graph: Graph | Spectra, n_components: int, *, X: Any = Non
         features=spectrum.features,
     )
     if spectra.model == "free" and spectra.graph is not None:
-        return nystroem(embedding, spectrum, spectra.graph)
+        return by_relation(embedding, spectrum, spectra.graph)
     return embedding
 
 

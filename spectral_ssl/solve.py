@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectral_ssl.errors import DataError
-from spectral_ssl.extension import nystroem
+from spectral_ssl.extension import by_relation
 from spectral_ssl.graph import Graph
 from spectral_ssl.spectrum import Model, Spectra
 
@@ -101,5 +101,5 @@ def optimum(
     spectrum = spectra.of(method.pencil, min(K, spectra.n_samples))
     best = method.optimum(spectrum, K)
     if spectra.model == "free" and spectra.graph is not None:
-        best = replace(best, embedding=nystroem(best.embedding, spectrum, spectra.graph))
+        best = replace(best, embedding=by_relation(best.embedding, spectrum, spectra.graph))
     return best

@@ -21,7 +21,7 @@ from spectral_ssl.classical._common import Array, checked, embed
 from spectral_ssl.classical._geodesics import Geodesics
 from spectral_ssl.embedding import Embedding, in_blocks
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
-from spectral_ssl.extension import nystroem
+from spectral_ssl.extension import by_relation
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import MARGIN, Spectra
@@ -76,7 +76,7 @@ def generalized_mds(similarity: Any, n_components: int, *, centre: bool = False)
         spectrum = spectra.of("adjacency", K)
         g = spectrum.values[:K]
         h = np.where(g > FAINT * np.abs(spectrum.values).max(), g, 0.0)
-        return _told(nystroem(embed(spectrum, spectrum.values, K, np.sqrt(h)), spectrum, spectra.graph))
+        return _told(by_relation(embed(spectrum, spectrum.values, K, np.sqrt(h)), spectrum, spectra.graph))
     G = _symmetric(similarity, "similarities")
     K = checked(n_components, G.shape[0] - int(centre), "N - 1" if centre else "N")
     if centre:

@@ -12,7 +12,7 @@ from spectral_ssl.classical._common import Array, checked, embed, n_features, of
 from spectral_ssl.data import Dataset
 from spectral_ssl.embedding import Embedding
 from spectral_ssl.errors import DataError, SpectralWarning
-from spectral_ssl.extension import Nystroem, nystroem
+from spectral_ssl.extension import Nystroem, by_relation
 from spectral_ssl.graph import Graph
 from spectral_ssl.relations import labels
 from spectral_ssl.solve import as_spectra
@@ -45,8 +45,8 @@ def laplacian_eigenmaps(
     K = checked(n_components, spectra.n_samples - 1, "N - 1")
     spectrum = spectra.of(pencil, K)
     if normalization == "none":
-        return nystroem(embed(spectrum, spectrum.values, K, np.sqrt(spectra.n_samples)), spectrum, spectra.graph)
-    walk = nystroem(embed(spectrum, 1 - spectrum.values, K, np.sqrt(spectrum.total_weight)), spectrum, spectra.graph)
+        return by_relation(embed(spectrum, spectrum.values, K, np.sqrt(spectra.n_samples)), spectrum, spectra.graph)
+    walk = by_relation(embed(spectrum, 1 - spectrum.values, K, np.sqrt(spectrum.total_weight)), spectrum, spectra.graph)
     if normalization == "random_walk":
         return walk
     Z = np.sqrt(spectra.graph.degree)[:, None] * walk.Z
