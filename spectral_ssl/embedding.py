@@ -125,11 +125,12 @@ class Embedding:
 class Optimum:
     """The attainable minimum of a method's loss over a model class, and an embedding that reaches it.
 
-    embedding: a minimiser. loss: the minimum; loss_terms: its parts, which sum to it. lower_bound: proven, equal to
-    loss where kind is "exact". rank: of the embedding. kind: what is claimed. unique_up_to: two optima differ at most
-    by this (not every such change need leave the loss alone: `note` says where). note: multiplicities and surplus
-    components in words, "" if there is nothing to say. source: paper and statement. method: with every hyper-parameter
-    resolved. solver: what computed the spectrum, and why.
+    embedding: a minimiser. loss: the minimum; loss_terms: its parts, which sum to it. lower_bound: proven; where kind
+    is "exact" it equals loss, or is below by what a search left unproven, at most 1e-9 of the loss at collapse. rank:
+    of the embedding. kind: what is claimed. unique_up_to: two optima differ at most by this (not every such change need
+    leave the loss alone: `note` says where). note: multiplicities and surplus components in words, "" if there is
+    nothing to say. source: paper and statement. method: with every hyper-parameter resolved. solver: what computed the
+    spectrum, and why.
     """
 
     embedding: Embedding

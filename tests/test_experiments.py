@@ -17,6 +17,7 @@ import pytest
 import spectral_ssl as ss
 from spectral_ssl.cli import main
 from spectral_ssl.experiments import audit, compare_methods, explain
+from spectral_ssl.experiments.compare import share_notes
 from spectral_ssl.experiments.demo import corruption_rows
 from spectral_ssl.experiments.rows import embed_split, relative_excess
 from spectral_ssl.experiments.setting import load_data, make_setting, subsample
@@ -226,6 +227,16 @@ def test_free_rows_place_held_out_rows_by_regression(mine: Path) -> None:
         # one rule for both, and equal embeddings: equal scores; three separate classes: far above a guess
         assert row["probe_closed"] == pytest.approx(row["probe_trained"])
         assert row["probe_closed"] > 0.5
+
+
+def test_a_note_of_every_row_is_moved_whole_and_others_stay() -> None:
+    common, own = "it is this; and not that", "it is this"
+    payload = {"rows": [{"note": "old"}, {"note": ""}], "notes": ["first"]}
+    share_notes(payload, [[own, common], [common]])
+    assert payload == {"rows": [{"note": own}, {"note": ""}], "notes": ["first", common]}
+    alone = {"rows": [{"note": ""}], "notes": []}
+    share_notes(alone, [[common]])  # of a single row nothing is shared
+    assert alone == {"rows": [{"note": common}], "notes": []}
 
 
 def test_kernel_rows_land_on_their_closed_form_and_generalise(mine: Path) -> None:

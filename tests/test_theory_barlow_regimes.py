@@ -105,7 +105,7 @@ def test_B3_the_programme_is_attained_where_a_hadamard_matrix_exists(
     assert c.min() > 1e-3, "every direction at work: the other cases are B3b"
     best = ss.optimum(ss.BarlowTwins(redundancy), graph, K, X=X)
     assert best.kind == "exact"
-    assert best.lower_bound == best.loss
+    assert 0 <= best.loss - best.lower_bound <= 1e-10 * K  # what Newton's method leaves
     assert "Hadamard" in best.note
     assert relative(best.loss, bound) < PROGRAMME_TOL
     agree(record_property, value(best, graph, redundancy), best.loss, ROUNDING)

@@ -119,6 +119,7 @@ def compare_methods(
             "run": str(run.path),
         }
         arrays: dict[str, Any] = {}
+        said: list[list[str]] = []
         for method, (name, _) in zip(chosen, spec.parse_calls(methods), strict=True):
             row = make_row(
                 method,
@@ -136,11 +137,12 @@ def compare_methods(
                 progress=progress,
             )
             add_row(payload, arrays, row)
+            said.append(row.notes)
             run.save_arrays("arrays", **arrays)
             run.write(payload)
         if model != "free":
             payload["price_of_linearity"] = price_of_linearity(chosen, payload["rows"], setting, n_components)
-        share_notes(payload)
+        share_notes(payload, said)
         finish(run, payload, figures)
     return payload
 
@@ -155,16 +157,12 @@ def check_ridge(methods: Iterable[Method], ridge: float, model: str) -> None:
         raise DataError("--ridge adds to the energy tr(Z'LZ), which InfoNCE does not have; leave one of the two out")
 
 
-def share_notes(payload: dict[str, Any]) -> None:
-    """What the notes of all rows say is said once, for the run."""
-    rows = payload["rows"]
-    if len(rows) < 2:
-        return
-    said = [row["note"].split("; ") for row in rows]
-    shared = [words for words in said[0] if words and all(words in others for others in said)]
+def share_notes(payload: dict[str, Any], said: list[list[str]]) -> None:
+    """A note that every row has, of at least two, is said once, for the run; said: the notes of each row."""
+    shared = [text for text in said[0] if all(text in others for others in said)] if len(said) > 1 else []
     payload["notes"] += shared
-    for row, words in zip(rows, said, strict=True):
-        row["note"] = "; ".join(part for part in words if part not in shared)
+    for row, notes in zip(payload["rows"], said, strict=True):
+        row["note"] = "; ".join(text for text in notes if text not in shared)
 
 
 def add_row(payload: dict[str, Any], arrays: dict[str, Any], row: Row) -> None:

@@ -15,7 +15,7 @@ from spectral_ssl.experiments.rows import method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import planned_features
-from spectral_ssl.methods import BarlowTwins, InfoNCE, Method, VICReg
+from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.methods.infonce import SIMILARITY_COPIES
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
@@ -114,14 +114,7 @@ def claim_of(method: Method, graph: Graph, K: int, model: str) -> tuple[str, str
             kind = method.optimum(toy.of(method.pencil, 2), 2).kind
         except NotClosedForm as error:
             return "bound", str(error), ""
-    return ("exact or certified" if _depends(method) else kind), "", ""
-
-
-def _depends(method: Method) -> bool:
-    """Whether the relation decides if the optimum is proven exact: no dry run can tell."""
-    if isinstance(method, VICReg):
-        return method.form == "hinge" and method.variance < 8 * method.covariance
-    return isinstance(method, BarlowTwins) and method.redundancy != 1
+    return ("exact or certified" if method.searches else kind), "", ""
 
 
 def plan_row(method: Method, setting: Setting, K: int, model: str, infonce_originals: int, p: int) -> dict[str, Any]:

@@ -40,9 +40,10 @@ EXTENSION = "nystroem(n_landmarks=500)"  # on which free embeddings are regresse
 
 
 class Row(dict[str, Any]):
-    """A row of the table, with the arrays figures are drawn from."""
+    """A row of the table, with the arrays figures are drawn from and the notes its "note" joins."""
 
     arrays: dict[str, Any]
+    notes: list[str]
 
 
 def parse_methods(text: str) -> list[Method]:
@@ -125,11 +126,10 @@ def make_row(
     if reason:
         notes.append(reason)
     notes += _judgement(row, best, run)
-    row["note"] = "; ".join(n for n in notes if n)
     scores, why = _scores(setting, best, run)
     row.update(scores)
-    if why:
-        row["note"] = "; ".join(n for n in (row["note"], why) if n)
+    row.notes = [text for text in (*notes, why) if text]
+    row["note"] = "; ".join(row.notes)
     return row
 
 

@@ -51,7 +51,7 @@ POLISHED = 3  # best of the candidates that a local search starts from
 
 
 class Shares(NamedTuple):
-    """c (K,) descending and d (K,), which c majorises; lower_bound: of (P), None where they are proven to attain it."""
+    """c (K,) descending and d (K,), which c majorises; lower_bound: of (P), None where a formula attains it."""
 
     c: Array
     d: Array
@@ -127,8 +127,7 @@ def hinge(e: Array, K: int, alpha: float, beta: float) -> Shares:
         return even
     costs = np.append(e, np.full(K - e.size, np.inf)) / alpha
     found, bound = _branch_and_bound(costs, even, beta / alpha)
-    value = _value(costs, found, beta / alpha)
-    return found if value - bound <= PROVEN * K else found._replace(lower_bound=alpha * min(bound, value))
+    return found._replace(lower_bound=alpha * min(bound, _value(costs, found, beta / alpha)))
 
 
 def _phi(d: Any, beta: Any) -> Any:

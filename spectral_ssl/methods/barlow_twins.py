@@ -80,6 +80,10 @@ class BarlowTwins(QuadraticMethod):
         return "degree_centred" if self.normalized else "cross_moment"
 
     @property
+    def searches(self) -> bool:
+        return self.redundancy != 1
+
+    @property
     def whitens(self) -> Pencil:
         return "degree_centred" if self.normalized else "adjacency"
 
@@ -140,7 +144,7 @@ class BarlowTwins(QuadraticMethod):
         B = best.B * np.sqrt(spectrum.total_weight)
         terms = loss_terms(best.B, rho, self.redundancy)
         found = filtered(self, spectrum, K, B, terms, claim, self._note(best, K, collapse, many))
-        return found if exact else replace(found, lower_bound=best.bound)
+        return found if self.redundancy == 1 else replace(found, lower_bound=min(best.bound, found.loss))
 
     def _note(self, best: UnitColumns, K: int, collapse: str, many: bool) -> str:
         m, notes = best.programme.c.size, []

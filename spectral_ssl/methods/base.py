@@ -171,6 +171,11 @@ class Method(abc.ABC):
         return W
 
     @property
+    def searches(self) -> bool:
+        """Whether its optimum may be found by search and be certified only: the relation decides, no dry run can."""
+        return False
+
+    @property
     def full_rank(self) -> bool:
         """Whether the loss is finite only where the K columns of Z are independent."""
         return False
