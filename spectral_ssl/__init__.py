@@ -22,6 +22,8 @@ _PUBLIC = {
     "augment": "data",
     "couple": "data",
     "load_dataset": "data",
+    "read_dataset": "data",
+    "from_torch": "data",
     "Graph": "graph",
     "Moments": "moments",
     "Spectra": "spectrum",

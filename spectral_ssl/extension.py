@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.data import as_dataset, as_rows
+from spectral_ssl.data import as_rows, as_samples
 from spectral_ssl.data._checks import check_real
 from spectral_ssl.embedding import Embedding, in_blocks
 from spectral_ssl.errors import DataError, SpectralWarning
@@ -142,8 +142,8 @@ def extend(embedding: Any, X: Any, *, kernel: Any = "exact", ridge: float | None
     Raises DataError where X has another number of rows than the embedding.
     """
     given = getattr(embedding, "embedding", embedding)  # of an Optimum or a TrainResult
-    base = given if isinstance(given, Embedding) else Embedding(Z=np.asarray(as_dataset(given, name="embedding").X))
-    X = np.asarray(as_dataset(X, name="X").X)
+    base = given if isinstance(given, Embedding) else Embedding(Z=as_samples(given, "embedding"))
+    X = as_samples(X)
     Z = base.Z
     if X.shape[0] != Z.shape[0]:
         raise DataError(f"the embedding has {Z.shape[0]} rows, X {X.shape[0]}: pass the samples it was made from")

@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import linalg, spec
-from spectral_ssl.data import as_dataset, as_rows
+from spectral_ssl.data import as_rows, as_samples
 from spectral_ssl.data._checks import check_int, check_real
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning, did_you_mean
 
@@ -210,7 +210,7 @@ def _check_options(
 
 
 def _rows(X: Any) -> Array:
-    rows: Array = np.asarray(as_dataset(X, name="X").X)
+    rows: Array = as_samples(X)
     return rows
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse
 
-from spectral_ssl.data import Dataset, as_dataset, as_rows, read_array, read_pairs
+from spectral_ssl.data import Dataset, as_dataset, as_rows, as_samples, read_array, read_pairs
 from spectral_ssl.errors import DataError, ResourceError, SpectralWarning
 from spectral_ssl.graph import Graph, Groups
 
@@ -65,7 +65,8 @@ def knn(
         metric: any metric of sklearn.neighbors.NearestNeighbors.
     """
     data, metric = as_dataset(data), _resolved(metric)
-    i, j, distance = _neighbours(data.X, n_neighbors, metric)
+    X = as_samples(data)
+    i, j, distance = _neighbours(X, n_neighbors, metric)
     if weight not in ("binary", "heat"):
         raise DataError(f"weight={weight!r} is not a kernel; choose 'binary' or 'heat'")
     if weight == "heat":
@@ -83,7 +84,7 @@ def knn(
     A = D.minimum(D.T) if mutual else D.maximum(D.T)
     reach = distance.reshape(data.n_samples, -1).max(axis=1)
     return _warned(
-        Graph(data.n_samples, A, attach=_Neighbourhood(data.X, A, metric, reach, n_neighbors, mutual, width))
+        Graph(data.n_samples, A, attach=_Neighbourhood(X, A, metric, reach, n_neighbors, mutual, width))
     )
 
 
@@ -98,7 +99,8 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
     data, metric = as_dataset(data), _resolved(metric)
     if not _is_positive(radius):
         raise DataError(f"radius must be a positive number, got {radius!r}")
-    X, wide = data.X, float(radius)
+    samples, wide = as_samples(data), float(radius)
+    X = samples
     if metric == "euclidean":  # candidates by products about the mean, then the distances themselves
         X = X - X.mean(axis=0)
         wide = math.sqrt(wide**2 + 2 * float(_slack(X).max()))
@@ -111,11 +113,11 @@ def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph
     A = search.radius_neighbors_graph(mode="connectivity")
     if metric == "euclidean":
         A = A.tocoo()
-        near = _lengths(data.X, data.X, A.row, A.col, A.data, metric) <= radius
+        near = _lengths(samples, samples, A.row, A.col, A.data, metric) <= radius
         A = scipy.sparse.csr_array((A.data[near], (A.row[near], A.col[near])), shape=A.shape)
     A = A.maximum(A.T)
     reach = np.full(data.n_samples, np.nextafter(radius, np.inf))  # at the radius itself is a pair
-    return _warned(Graph(data.n_samples, A, attach=_Neighbourhood(data.X, A, metric, reach)))
+    return _warned(Graph(data.n_samples, A, attach=_Neighbourhood(samples, A, metric, reach)))
 
 
 def views(data: Dataset, *, diagonal: bool = False) -> Graph:
@@ -254,7 +256,7 @@ def nearest(data: Dataset, *, embedding: Any = None, n_neighbors: int = 1, metri
     data, metric = as_dataset(data), _resolved(metric)
     Z = data.X if embedding is None else embedding
     Z = read_array(os.fspath(Z)) if isinstance(Z, str | os.PathLike) else Z
-    Z = as_dataset(Z, name="embedding").X
+    Z = as_samples(Z, "embedding")
     if Z.shape[0] != data.n_samples:
         raise DataError(f"the embedding has {Z.shape[0]} rows, the data {data.n_samples}")
     i, j, distance = _neighbours(Z, n_neighbors, metric)

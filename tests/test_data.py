@@ -180,8 +180,9 @@ BAD_FIELDS = {
     "modality negative": ({"modality": [0, 1, -1, 0, 1, 0]}, "whole numbers 0, 1"),
     "modality float": ({"modality": [0.0] * 6}, "whole numbers 0, 1"),
     "image too large": ({"image_shape": (2, 2)}, r"image_shape \(2, 2\) needs 4 features, but X has 2"),
-    "image number": ({"image_shape": 2}, r"must be \(height, width\), got 2"),
-    "image colour": ({"image_shape": (1, 2, 1)}, r"must be \(height, width\)"),
+    "image number": ({"image_shape": 2}, r"must be \(height, width\) or \(height, width, channels\), got 2"),
+    "image of four axes": ({"image_shape": (1, 2, 1, 1)}, r"must be \(height, width\) or"),
+    "image colour": ({"image_shape": (1, 2, 3)}, r"image_shape \(1, 2, 3\) needs 6 features, but X has 2"),
     "image zero": ({"image_shape": (0, 2)}, "whole number at least 1, got 0"),
     "meta": ({"meta": [1]}, "meta must be a mapping"),
 }
@@ -670,7 +671,10 @@ def test_standardize_gives_mean_zero_and_variance_one_and_zeroes_constants() -> 
         assert data.meta["standardized"] is True
 
 
-@pytest.mark.parametrize("name", ssd.DATASETS)
+FROM_FILES = ("mnist", "fashion_mnist", "cifar10", "cifar100", "stl10", "image_folder")  # see test_readers_images.py
+
+
+@pytest.mark.parametrize("name", [name for name in ssd.DATASETS if name not in FROM_FILES])
 def test_every_name_loads_a_dataset_of_its_name_with_a_description(name) -> None:
     assert ssd.load_dataset(name).name == name
     assert ssd.DATASETS[name].__doc__
@@ -695,7 +699,7 @@ def test_unknown_names_and_options_are_explained(tmp_path, monkeypatch) -> None:
 
 
 def test_importing_data_costs_no_heavy_import() -> None:
-    heavy = ("sklearn", "pandas", "torch", "networkx", "matplotlib")
+    heavy = ("sklearn", "pandas", "pyarrow", "PIL", "torch", "networkx", "matplotlib")
     code = f"import sys, spectral_ssl.data; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -808,7 +812,7 @@ BAD_TABLES = {
     "empty npy": ("a.npy", "", r"is empty \(0 bytes\)"),
     "no npy": ("a.npy", "1,2\n3,4\n", "not a npy file .it starts with b'1,2"),
     "no npz": ("a.npz", "1,2\n3,4\n", "not a npz file .it starts with"),
-    "other kind": ("a.parquet", "PAR1", "files of kind '.parquet' cannot be read; use npy, npz, csv"),
+    "other kind": ("a.mat", "MATLAB", "files of kind '.mat' cannot be read; use npy, npz, csv"),
     "no suffix": ("a", "1,2\n3,4\n", "files without a suffix"),
 }
 

@@ -11,7 +11,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 from spectral_ssl.classical._common import Array
-from spectral_ssl.data import as_dataset
+from spectral_ssl.data import as_samples
 from spectral_ssl.data._checks import check_real
 from spectral_ssl.errors import DataError, ResourceError
 from spectral_ssl.relations import BLOCK, SPARES, _lengths, _neighbours, _search
@@ -36,7 +36,7 @@ class Geodesics:
     @classmethod
     def of(cls, X: Any, *, n_neighbors: int | None, radius: float | None, metric: str) -> Geodesics:
         """Raises DataError where the graph is not connected, ResourceError past `ISOMAP_MAX` samples."""
-        X = as_dataset(X).X
+        X = as_samples(X)
         N = X.shape[0]
         if N > ISOMAP_MAX:
             raise ResourceError(

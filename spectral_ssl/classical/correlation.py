@@ -15,7 +15,7 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.classical._common import Array, centred, checked, embed, n_features, of_maps
-from spectral_ssl.data import as_dataset
+from spectral_ssl.data import as_samples
 from spectral_ssl.embedding import Embedding
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.graph import Graph
@@ -92,7 +92,7 @@ def cca(
     Warns where rank_x + rank_y >= N without ridge: rank_x + rank_y - (N - 1) of the correlations are then 1 whatever
     the data; `score` on held-out rows, or a ridge, tells. Raises DataError on bad input.
     """
-    data = as_dataset(X, name="X").X, as_dataset(Y, name="Y").X
+    data = as_samples(X), as_samples(Y, "Y")
     N = data[0].shape[0]
     if data[1].shape[0] != N:
         raise DataError(f"X has {N:,} rows, Y {data[1].shape[0]:,}; row i of both must be the same object")

@@ -8,7 +8,7 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.classical._common import Array, centred, checked, tell_short
-from spectral_ssl.data import as_dataset
+from spectral_ssl.data import as_samples
 from spectral_ssl.embedding import Embedding
 from spectral_ssl.kernels import feature_map
 from spectral_ssl.spectrum import CONDITION_MAX
@@ -29,7 +29,7 @@ def pca(X: Any, n_components: int, *, kernel: Any = None) -> Embedding:
     1998). With an exact kernel, whose features take a full eigensolve, ZZ' is the best rank-K fit of HKH;
     `generalized_mds(k(X, X), K, centre=True)` is the same without features.
     """
-    X = as_dataset(X).X
+    X = as_samples(X)
     features = None if kernel is None else feature_map(kernel, X)
     Phi = X if features is None else features(X)
     K = checked(n_components, min(Phi.shape[1], Phi.shape[0] - 1), "min(D, N - 1)")

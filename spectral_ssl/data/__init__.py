@@ -1,8 +1,9 @@
 """Data: the `Dataset` record, real and synthetic sets by name, readers, and views made by augmentation."""
 
-from spectral_ssl.data.dataset import Dataset, as_dataset, as_rows
+from spectral_ssl.data.dataset import Dataset, as_dataset, as_rows, as_samples
 from spectral_ssl.data.embedded import DATASETS, breast_cancer, digits, iris, load_dataset, wine
-from spectral_ssl.data.readers import read_array, read_dataset, read_labels, read_pairs
+from spectral_ssl.data.named import cifar10, cifar100, fashion_mnist, image_folder, mnist, stl10
+from spectral_ssl.data.readers import READERS, from_torch, read_array, read_dataset, read_labels, read_pairs
 from spectral_ssl.data.synthetic import (
     cliques,
     couple,
@@ -30,6 +31,7 @@ from spectral_ssl.data.views import (
 
 __all__ = [
     "DATASETS",
+    "READERS",
     "TRANSFORMS",
     "Blur",
     "Dataset",
@@ -44,22 +46,30 @@ __all__ = [
     "Transform",
     "as_dataset",
     "as_rows",
+    "as_samples",
     "augment",
     "breast_cancer",
+    "cifar10",
+    "cifar100",
     "cliques",
     "couple",
     "cycle",
     "digits",
+    "fashion_mnist",
+    "from_torch",
     "gaussian_mixture",
+    "image_folder",
     "iris",
     "latent_two_view",
     "load_dataset",
+    "mnist",
     "path",
     "read_array",
     "read_dataset",
     "read_labels",
     "read_pairs",
     "rings",
+    "stl10",
     "swiss_roll",
     "wine",
 ]

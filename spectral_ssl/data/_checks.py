@@ -7,8 +7,9 @@ says how many entries are wrong, where the first one is and how to mend it.
 from __future__ import annotations
 
 import math
+import mmap
 import numbers
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from spectral_ssl.errors import DataError
 
 __all__ = [
     "FloatArray",
+    "ImageShape",
     "IntArray",
     "as_codes",
     "as_index",
@@ -28,12 +30,16 @@ __all__ = [
     "check_real",
     "frozen",
     "generator",
+    "is_mapped",
     "missing_labels",
+    "row_blocks",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+ImageShape = tuple[int, int] | tuple[int, int, int]
 
+BLOCK = 2**20  # entries of X looked at at once where a temporary as large as X is to be avoided
 MISSING_CODE = -1  # the integer label of a row whose class is not known
 
 
@@ -70,18 +76,20 @@ def generator(seed: object, what: str) -> np.random.Generator:
     return np.random.default_rng(check_int(seed, f"{what}: seed", low=0))
 
 
-def check_image_shape(image_shape: object, n_features: int, what: str) -> tuple[int, int]:
-    """`image_shape` as (height, width) with height * width = D."""
+def check_image_shape(image_shape: object, n_features: int, what: str) -> ImageShape:
+    """`image_shape` as (height, width), or (height, width, channels), whose product is D."""
     sides = list(image_shape) if isinstance(image_shape, (tuple, list, np.ndarray)) else []
-    if len(sides) != 2:
-        raise DataError(f"{what}: image_shape must be (height, width), got {image_shape!r}")
-    height, width = (check_int(side, f"{what}: a side of image_shape", low=1) for side in sides)
-    if height * width != n_features:
+    if len(sides) not in (2, 3):
         raise DataError(
-            f"{what}: image_shape {(height, width)} needs {height * width} features, but X has {n_features}; "
-            "image_shape is (height, width) of one row"
+            f"{what}: image_shape must be (height, width) or (height, width, channels), got {image_shape!r}"
         )
-    return height, width
+    shape = tuple(check_int(side, f"{what}: a side of image_shape", low=1) for side in sides)
+    if math.prod(shape) != n_features:
+        raise DataError(
+            f"{what}: image_shape {shape} needs {math.prod(shape)} features, but X has {n_features}; image_shape is "
+            "(height, width[, channels]) of one row"
+        )
+    return (shape[0], shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
 
 
 # --- arrays ----------------------------------------------------------------------------------------------------------
@@ -94,15 +102,33 @@ def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+def is_mapped(array: object) -> bool:
+    """Whether the entries lie in a file (numpy.memmap, or a view of one)."""
+    while array is not None:
+        if isinstance(array, np.memmap | mmap.mmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def row_blocks(X: npt.NDArray[Any], entries: int = BLOCK) -> Iterator[slice]:
+    """Slices of rows, of at most this many entries each (but one row at least)."""
+    step = max(1, entries // max(1, X.shape[1]))
+    for start in range(0, len(X), step):
+        yield slice(start, start + step)
+
+
 def as_matrix(
     X: object,  # (N, D), anything numpy reads as real numbers
     what: str,
     *,
     min_rows: int = 2,
+    keep_maps: bool = False,
 ) -> FloatArray:  # (N, D)
     """`X` as a finite, C-contiguous, read-only (N, D) float64 array.
 
-    float64 C-contiguous input is not copied: the result is a view of it.
+    float64 C-contiguous input is not copied: the result is a view of it. With `keep_maps` neither are float32 entries
+    that lie in a file: the result is float32 then, and whoever computes with it makes blocks of it float64.
 
     Raises:
         DataError: Sparse, masked, complex, text or object entries, not two axes, fewer than `min_rows` rows, no column,
@@ -127,8 +153,9 @@ def as_matrix(
     _check_numeric(array, what)
     if len(array) < min_rows:
         raise DataError(f"{what}: X has {len(array)} row; at least {min_rows} are needed, one sample has no pair")
+    mapped = keep_maps and array.dtype == np.float32 and array.flags.c_contiguous and is_mapped(X)
     with np.errstate(over="ignore"):
-        matrix: FloatArray = np.ascontiguousarray(array, dtype=np.float64)
+        matrix: FloatArray = array if mapped else np.ascontiguousarray(array, dtype=np.float64)
     _check_finite(matrix, what)
     return frozen(matrix)
 
@@ -136,7 +163,7 @@ def as_matrix(
 def _reshape_hint(array: npt.NDArray[Any]) -> str:
     if array.ndim == 1:
         return "one feature per sample: X.reshape(-1, 1); one sample: X.reshape(1, -1)"
-    if array.ndim == 3:
+    if array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4)):
         return f"images: X.reshape(len(X), -1) with image_shape={array.shape[1:]}"
     return "flatten each sample: X.reshape(len(X), -1)" if array.ndim else "pass one row per sample"
 
@@ -172,16 +199,21 @@ def _is_real(entry: object) -> bool:
 
 
 def _check_finite(X: FloatArray, what: str) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(X.sum()):  # one pass and no N x D temporary; an overflowing sum of finite entries goes on
-            return
-    finite = np.isfinite(X)
-    n_bad = X.size - int(np.count_nonzero(finite))
+    n_bad, first = 0, (0, 0)
+    for rows in row_blocks(X):
+        B = X[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(B.sum()):  # an overflowing sum of finite entries goes on
+                continue
+        finite = np.isfinite(B)
+        if n_bad == 0 and not finite.all():
+            row, column = np.unravel_index(int(np.argmin(finite)), B.shape)
+            first = (rows.start + int(row), int(column))
+        n_bad += B.size - int(np.count_nonzero(finite))
     if n_bad:
-        row, column = np.unravel_index(int(np.argmin(finite)), X.shape)
         raise DataError(
             f"{what}: X has {_plural(n_bad, 'entry that is', 'entries that are')} NaN or infinite, the first "
-            f"{X[row, column]} at row {row}, column {column}; drop these rows, X[np.isfinite(X).all(axis=1)], or fill "
+            f"{X[first]} at row {first[0]}, column {first[1]}; drop these rows, X[np.isfinite(X).all(axis=1)], or fill "
             "them"
         )
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from spectral_ssl.data._checks import (
     FloatArray,
+    ImageShape,
     IntArray,
     as_codes,
     as_index,
@@ -27,10 +28,12 @@ from spectral_ssl.data._checks import (
     frozen,
     generator,
     missing_labels,
+    row_blocks,
 )
+from spectral_ssl.data._memory import check_memory
 from spectral_ssl.errors import DataError
 
-__all__ = ["Dataset", "as_dataset", "as_rows"]
+__all__ = ["Dataset", "as_dataset", "as_rows", "as_samples"]
 
 SCALE_RATIO = 1e3  # feature spreads further apart than this make Euclidean neighbours a matter of one feature
 
@@ -42,13 +45,15 @@ class Dataset:
     Args:
         name: How the data set is called in messages and reports.
         X: (N, D) real numbers, N >= 2. Stored as float64, C-contiguous. Input that is so already is not copied: do not
-            change it afterwards.
+            change it afterwards. The one exception are float32 entries that lie in a file (numpy.memmap): they stay
+            where they are, and as they are; `subset` and `as_rows` give float64.
         y: (N,) whole numbers or text, which are classes, or floats, which are regression targets. Missing: -1, "" (or
             None), NaN.
         source: (N,) ids of originals, any hashable values; equal ids are views of one original. Stored as codes 0 ..
             n_sources-1 in order of first appearance. None: every row is its own original.
         modality: (N,) whole numbers >= 0, the modality a row belongs to (see `couple`).
-        image_shape: (height, width) if a row is a grey image in row-major order, height * width = D.
+        image_shape: (height, width) if a row is a grey image, (height, width, channels) if it is a colour image, in
+            row-major order with the channels of a pixel side by side; the product is D.
         meta: Provenance and, for synthetic sets, known answers. `meta["full_set_only"]` lists keys that hold for the
             whole set and not for a subset (eigenvectors, for example): `subset` drops these.
 
@@ -61,7 +66,7 @@ class Dataset:
     y: npt.NDArray[Any] | None = None  # (N,)
     source: IntArray | None = None  # (N,)
     modality: IntArray | None = None  # (N,)
-    image_shape: tuple[int, int] | None = None
+    image_shape: ImageShape | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,7 +75,7 @@ class Dataset:
                 f"name must be a non-empty string, got {self.name!r}; X comes second: Dataset(name='mine', X=X)"
             )
         what = f"data {self.name!r}"
-        X = as_matrix(self.X, what)
+        X = as_matrix(self.X, what, keep_maps=True)
         n_samples = len(X)
         if not isinstance(self.meta, Mapping):
             raise DataError(f"{what}: meta must be a mapping, got {type(self.meta).__name__}")
@@ -89,7 +94,7 @@ class Dataset:
     def __repr__(self) -> str:
         words = [f"{self.n_samples} samples x {self.n_features} features"]
         if self.image_shape is not None:
-            words.append(f"images {self.image_shape[0]} x {self.image_shape[1]}")
+            words.append(f"images {' x '.join(map(str, self.image_shape))}")
         if self.y is not None:
             words.append(f"{len(self.classes)} classes" if self.is_classification else "regression targets")
         if self.source is not None:
@@ -162,10 +167,12 @@ class Dataset:
 
         Raises:
             DataError: Row numbers outside 0 .. N-1 or named twice, a mask of the wrong length, fewer than 2 rows left.
+            ResourceError: The rows of a mapped file do not fit into memory.
         """
         rows = as_index(index, self.n_samples, f"data {self.name!r}: subset")
         if len(rows) < 2:
             raise DataError(f"data {self.name!r}: subset keeps {len(rows)} rows; at least 2 are needed")
+        check_memory(8.0 * len(rows) * self.n_features, f"data {self.name!r}: a subset of {len(rows):,} rows")
         dropped = {"full_set_only", *self.meta.get("full_set_only", ())}
         return Dataset(
             name=self.name,
@@ -253,7 +260,7 @@ class Dataset:
                 f"{self.n_samples - n_distinct} of {self.n_samples} rows repeat an earlier row exactly; neighbours "
                 "at distance 0 and equal rows on both sides of a split are possible"
             )
-        spread = np.delete(self.X.std(axis=0), constant)
+        spread = np.delete(_spread(self.X), constant)
         if self.image_shape is None and spread.size and spread.max() > SCALE_RATIO * spread.min():
             words.append(
                 f"feature standard deviations range from {spread.min():.3g} to {spread.max():.3g}; Euclidean "
@@ -314,7 +321,8 @@ class Dataset:
         The name, image shape and meta do not enter.
         """
         digest = hashlib.sha256(f"X{self.X.shape}".encode())
-        digest.update(self.X.astype("<f8", copy=False).data)
+        for rows in row_blocks(self.X):
+            digest.update(self.X[rows].astype("<f8", copy=False).data)
         for key in ("y", "source", "modality"):
             array = getattr(self, key)
             if array is None:
@@ -356,6 +364,14 @@ def as_rows(
     return X
 
 
+def as_samples(
+    X: Dataset | npt.ArrayLike,  # a Dataset, or (N, D)
+    name: str = "X",
+) -> FloatArray:  # (N, D)
+    """The samples a solver is given, float64 whatever a mapped file holds. Raises DataError as `as_dataset` does."""
+    return as_rows(as_dataset(X, name=name))
+
+
 def _as_modality(modality: object, n_rows: int, what: str) -> IntArray:
     array = np.asarray(modality)
     if array.shape != (n_rows,):
@@ -363,6 +379,13 @@ def _as_modality(modality: object, n_rows: int, what: str) -> IntArray:
     if array.dtype.kind not in "iu" or int(array.min()) < 0:
         raise DataError(f"{what}: modality must hold whole numbers 0, 1, ..., got dtype {array.dtype}, {array.min()!r}")
     return frozen(array.astype(np.int64))
+
+
+def _spread(X: FloatArray) -> FloatArray:  # (N, D) -> (D,)
+    """Standard deviations by blocks of float64: X itself may lie in a file, and be float32."""
+    mean = sum(X[rows].sum(axis=0, dtype=np.float64) for rows in row_blocks(X)) / len(X)
+    squares = sum(((X[rows] - mean) ** 2).sum(axis=0) for rows in row_blocks(X))
+    return np.asarray(np.sqrt(squares / len(X)))
 
 
 def _count_distinct_rows(X: FloatArray) -> int:

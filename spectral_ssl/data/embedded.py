@@ -1,4 +1,4 @@
-"""Data sets by name: small real ones bundled with scikit-learn (offline), synthetic ones; or a file by its path."""
+"""Data sets by name: small real ones bundled with scikit-learn, image sets from files, synthetic ones; or by a path."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from spectral_ssl.data import synthetic
+from spectral_ssl.data import named, synthetic
 from spectral_ssl.data._checks import FloatArray
 from spectral_ssl.data.dataset import Dataset
 from spectral_ssl.data.readers import read_dataset
+from spectral_ssl.data.readers.files import exists
 from spectral_ssl.errors import DataError, did_you_mean
 
 __all__ = ["DATASETS", "breast_cancer", "digits", "iris", "load_dataset", "wine"]
@@ -54,7 +55,8 @@ def load_dataset(name_or_path: str | os.PathLike[str], **options: Any) -> Datase
     """A data set by its name in `DATASETS`, or read from a file.
 
     A known name wins; otherwise a string that names an existing path, has a file suffix or a separator is a path and
-    goes, with the options, to `read_dataset`.
+    goes, with the options, to `read_dataset`. The name "file" takes the path as an option, so that a call can say all
+    of it: file(path='flowers.csv', label_column=species).
 
     >>> load_dataset("rings", n_samples=30, n_rings=3)
     Dataset('rings': 30 samples x 2 features, 3 classes)
@@ -67,14 +69,18 @@ def load_dataset(name_or_path: str | os.PathLike[str], **options: Any) -> Datase
     options = {key: value.item() if isinstance(value, np.generic) else value for key, value in options.items()}
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         return spec.bind(DATASETS, name_or_path, options, kind="data set")()
+    if isinstance(name_or_path, str) and name_or_path == "file":
+        if "path" not in options:
+            raise DataError("data set file needs a value for path: file(path='flowers.csv'), and options of its format")
+        return read_dataset(options.pop("path"), **options)
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise DataError(
             f"load_dataset takes a name or a path, got {type(name_or_path).__name__}; for arrays use "
             "Dataset(name='mine', X=X)"
         )
     file = Path(name_or_path)
-    if isinstance(name_or_path, os.PathLike) or file.suffix or os.sep in name_or_path or file.exists():
-        return spec.bind({"file": read_dataset}, "file", options, kind="data set")(file)
+    if isinstance(name_or_path, os.PathLike) or file.suffix or os.sep in name_or_path or exists(file):
+        return read_dataset(file, **options)
     raise DataError(
         f"unknown data set {name_or_path!r}: {did_you_mean(name_or_path, DATASETS)}; the name of a file needs its "
         "suffix"
@@ -111,6 +117,12 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "iris": iris,
     "wine": wine,
     "breast_cancer": breast_cancer,
+    "mnist": named.mnist,
+    "fashion_mnist": named.fashion_mnist,
+    "cifar10": named.cifar10,
+    "cifar100": named.cifar100,
+    "stl10": named.stl10,
+    "image_folder": named.image_folder,
     "path": synthetic.path,
     "cycle": synthetic.cycle,
     "cliques": synthetic.cliques,

@@ -2,7 +2,7 @@
 
 A transform is a frozen record of its strengths, called as `transform(X, rng, image_shape)` on rows X (M, D); it returns
 new rows of the same shape, draws independently for every row and never changes X. Any callable of that form may stand
-in its place.
+in its place. The channels of a colour image, image_shape (height, width, channels), move, turn and blur as one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from spectral_ssl.data._checks import FloatArray, IntArray, check_int, check_real, generator
+from spectral_ssl.data._checks import FloatArray, ImageShape, IntArray, check_int, check_real, generator
 from spectral_ssl.data.dataset import Dataset, as_dataset
 from spectral_ssl.errors import DataError, SpectralWarning
 
@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 BLOCK = 2**21  # entries of X handled at once where a transform needs several temporaries per entry: 16 MiB each
-
-ImageShape = tuple[int, int]
 
 
 class Transform(Protocol):
@@ -90,7 +88,7 @@ def augment(
     steps = _resolve(transforms, data.image_shape, what)
     rng = generator(seed, what)
     source = np.repeat(np.arange(data.n_samples), counts)
-    views: FloatArray = data.X[source]
+    views: FloatArray = np.asarray(data.X[source], dtype=np.float64)
     for step in steps:
         views = _applied(step, views, rng, data.image_shape, what)
     if keep_original:
@@ -294,8 +292,8 @@ class Shift:
         check_int(self.pixels, "Shift: pixels", low=1)
 
     def __call__(self, X: FloatArray, rng: np.random.Generator, image_shape: ImageShape | None) -> FloatArray:
-        images = _images(X, image_shape, "Shift")  # (M, h, w)
-        height, width = images.shape[1:]
+        images = _images(X, image_shape, "Shift")  # (M, h, w, c)
+        height, width = images.shape[1:3]
         if self.pixels >= min(height, width):
             raise DataError(
                 f"Shift: {self.pixels} pixels would push a {height} x {width} image out of sight; at most "
@@ -366,7 +364,7 @@ class Erase:
 
     def __call__(self, X: FloatArray, rng: np.random.Generator, image_shape: ImageShape | None) -> FloatArray:
         images = _images(X, image_shape, "Erase")
-        height, width = images.shape[1:]
+        height, width = images.shape[1:3]
         if self.size >= min(height, width):
             raise DataError(
                 f"Erase: a square of {self.size} pixels leaves little of a {height} x {width} image; at most "
@@ -377,7 +375,7 @@ class Erase:
         y, x = np.arange(height), np.arange(width)
         in_rows = (y >= top) & (y < top + self.size)  # (M, h)
         in_columns = (x >= left) & (x < left + self.size)  # (M, w)
-        return np.where(in_rows[:, :, None] & in_columns[:, None, :], 0.0, images).reshape(X.shape)
+        return np.where(in_rows[:, :, None, None] & in_columns[:, None, :, None], 0.0, images).reshape(X.shape)
 
 
 @final
@@ -401,9 +399,9 @@ class Blur:
         blurred = np.empty_like(X)
         for rows in _blocks(X):
             kernels = _gaussian_kernels(sigmas[rows], radius)
-            across = _convolved(images[rows], kernels)
-            down = _convolved(across.transpose(0, 2, 1), kernels).transpose(0, 2, 1)
-            blurred[rows] = down.reshape(-1, X.shape[1])
+            across = _convolved(images[rows].transpose(0, 3, 1, 2), kernels)  # (m, c, h, w)
+            down = _convolved(across.swapaxes(2, 3), kernels)  # (m, c, w, h)
+            blurred[rows] = down.transpose(0, 3, 2, 1).reshape(-1, X.shape[1])
         return blurred
 
 
@@ -415,16 +413,16 @@ def _check_bool(value: object, what: str) -> None:
         raise DataError(f"{what} must be True or False, got {value!r}")
 
 
-def _images(X: FloatArray, image_shape: ImageShape | None, transform: str) -> FloatArray:  # (M, h, w)
+def _images(X: FloatArray, image_shape: ImageShape | None, transform: str) -> FloatArray:  # (M, h, w, c)
     if image_shape is None:
         raise DataError(
             f"{transform} needs images, but image_shape is not set; pass Dataset(..., image_shape=(height, width)), or "
             "use a transform of vectors: noise, dropout, scaling, mask"
         )
-    height, width = image_shape
-    if height * width != X.shape[1]:
+    height, width, channels = (*image_shape, 1)[:3]
+    if height * width * channels != X.shape[1]:
         raise DataError(f"{transform}: image_shape {image_shape} does not fit rows of {X.shape[1]} features")
-    return X.reshape(-1, height, width)
+    return X.reshape(-1, height, width, channels)
 
 
 def _blocks(X: FloatArray) -> Iterator[slice]:
@@ -438,22 +436,22 @@ def _overlap(move: int, length: int) -> tuple[slice, slice]:
     return slice(max(move, 0), length + min(move, 0)), slice(max(-move, 0), length - max(move, 0))
 
 
-def _rotated(images: FloatArray, angles: FloatArray) -> FloatArray:  # (M, h, w), (M,) -> (M, h * w)
+def _rotated(images: FloatArray, angles: FloatArray) -> FloatArray:  # (M, h, w, c), (M,) -> (M, h * w * c)
     """Pixel p shows the image at R(angle) (p - centre) + centre: inverse mapping with bilinear weights."""
-    n, height, width = images.shape
+    n, height, width, _ = images.shape
     y, x = np.mgrid[:height, :width].reshape(2, 1, -1) - np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     from_y = cos * y + sin * x + (height - 1) / 2  # (M, h * w)
     from_x = cos * x - sin * y + (width - 1) / 2
     # one pixel of 0 around the image; farther points are clipped to it, where both neighbours are 0
-    padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     from_y, from_x = np.clip(from_y, -1.5, height + 0.5) + 2, np.clip(from_x, -1.5, width + 0.5) + 2
     top, left = np.floor(from_y).astype(np.intp), np.floor(from_x).astype(np.intp)
-    down, right = from_y - top, from_x - left
+    down, right = (from_y - top)[..., None], (from_x - left)[..., None]  # (M, h * w, 1): one weight for all channels
     row = np.arange(n)[:, None]
     views: FloatArray = (1 - down) * ((1 - right) * padded[row, top, left] + right * padded[row, top, left + 1])
     views += down * ((1 - right) * padded[row, top + 1, left] + right * padded[row, top + 1, left + 1])
-    return views
+    return views.reshape(n, -1)
 
 
 def _gaussian_kernels(sigmas: FloatArray, radius: int) -> FloatArray:  # (M,) -> (M, 2 radius + 1)
@@ -463,14 +461,16 @@ def _gaussian_kernels(sigmas: FloatArray, radius: int) -> FloatArray:  # (M,) ->
     return normalized
 
 
-def _convolved(images: FloatArray, kernels: FloatArray) -> FloatArray:  # (M, h, w), (M, 2 radius + 1) -> (M, h, w)
+def _convolved(
+    images: FloatArray, kernels: FloatArray
+) -> FloatArray:  # (M, c, h, w), (M, 2 radius + 1) -> (M, c, h, w)
     """Every image with its own symmetric kernel along the last axis, mirrored at the edges."""
     radius = kernels.shape[1] // 2
-    width = images.shape[2]
-    padded = np.pad(images, ((0, 0), (0, 0), (radius, radius)), mode="symmetric")
+    width = images.shape[3]
+    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (radius, radius)), mode="symmetric")
     total = np.zeros_like(images)
     for offset in range(2 * radius + 1):
-        total += kernels[:, offset, None, None] * padded[:, :, offset : offset + width]
+        total += kernels[:, offset, None, None, None] * padded[..., offset : offset + width]
     return total
 
 
