@@ -59,12 +59,47 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("spectral_ssl.experiments:explain", "Dry run: the relation's health, solver, memory and time."),
     "compare": Entry("spectral_ssl.experiments:compare_methods", "Closed form against trained, method by method."),
     "audit": Entry("spectral_ssl.experiments:audit", "How far a given representation is from each optimum."),
+    "experiment batch-size": Entry(
+        "spectral_ssl.experiments.practice:batch_size", "Excess of minibatch training by batch size."
+    ),
+    "experiment minibatch-bias": Entry(
+        "spectral_ssl.experiments.practice:minibatch_bias",
+        "Where the minibatch optimum itself sits.",
+    ),
+    "experiment branches": Entry(
+        "spectral_ssl.experiments.branches:branches", "Covariances per branch against pooled ones."
+    ),
+    "experiment hinge": Entry(
+        "spectral_ssl.experiments.regimes:hinge", "The hinge on the variance against its square."
+    ),
+    "experiment normalisation": Entry(
+        "spectral_ssl.experiments.regimes:normalisation", "Unit rows, BatchNorm, standardised inputs."
+    ),
+    "experiment projector-width": Entry(
+        "spectral_ssl.experiments.projector:projector_width",
+        "Excess, rank and probes by projector width.",
+    ),
+    "experiment linearisation": Entry(
+        "spectral_ssl.experiments.infonce:linearisation", "InfoNCE near a uniform relation."
+    ),
+    "experiment frobenius-warm-start": Entry(
+        "spectral_ssl.experiments.infonce:frobenius_warm_start", "The Frobenius solution under exact InfoNCE."
+    ),
+    "experiment temperature-rank": Entry(
+        "spectral_ssl.experiments.temperature:temperature_rank", "Rank of SimCLR's certified optimum by temperature."
+    ),
+    "experiment price-of-dimension": Entry(
+        "spectral_ssl.experiments.infonce:price_of_dimension", "What K dimensions cost InfoNCE, with proven bounds."
+    ),
     "runs list": Entry("spectral_ssl.runs:runs_list", "List the runs in a directory."),
     "runs show": Entry("spectral_ssl.runs:runs_show", "Show one run: configuration, state, tables."),
     "runs compare": Entry("spectral_ssl.runs:runs_compare", "Compare two runs, number by number."),
     "runs remove": Entry("spectral_ssl.runs:runs_remove", "Delete runs."),
 }
-GROUPS: dict[str, str] = {"runs": "List, show, compare and remove run directories."}
+GROUPS: dict[str, str] = {
+    "experiment": "How practice departs from theory, measured: the closed form is the zero line of every figure.",
+    "runs": "List, show, compare and remove run directories.",
+}
 
 
 # ------------------------------------------------------------------------------------------------ running a command

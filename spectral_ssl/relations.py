@@ -83,9 +83,7 @@ def knn(
     D = scipy.sparse.csr_array((values, (i, j)), shape=(data.n_samples, data.n_samples))
     A = D.minimum(D.T) if mutual else D.maximum(D.T)
     reach = distance.reshape(data.n_samples, -1).max(axis=1)
-    return _warned(
-        Graph(data.n_samples, A, attach=_Neighbourhood(X, A, metric, reach, n_neighbors, mutual, width))
-    )
+    return _warned(Graph(data.n_samples, A, attach=_Neighbourhood(X, A, metric, reach, n_neighbors, mutual, width)))
 
 
 def epsilon(data: Dataset, *, radius: float, metric: str = "euclidean") -> Graph:

@@ -53,6 +53,7 @@ __all__ = [
     "runs_remove",
     "runs_show",
     "to_jsonable",
+    "write_atomically",
 ]
 
 ROOT = Path("runs")
@@ -196,7 +197,7 @@ class RunDirectory:
                 raise DataError(f"array {key!r} holds Python objects; only numbers and fixed-width text are saved")
         path = self._own(f"{name}.npz")
         members: dict[str, Any] = dict(arrays)
-        _write_atomically(path, lambda file: np.savez(file, **members))
+        write_atomically(path, lambda file: np.savez(file, **members))
         return path
 
     def load_arrays(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -253,7 +254,7 @@ class RunDirectory:
 
     def _save(self) -> None:
         text = json.dumps(self.record, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
-        _write_atomically(self.path / RECORD, lambda file: file.write(text.encode()))
+        write_atomically(self.path / RECORD, lambda file: file.write(text.encode()))
 
 
 def open_run(path: str | Path) -> RunDirectory:
@@ -310,7 +311,8 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
 # ---------------------------------------------------------------------------------------------- files, exactly once
 
 
-def _write_atomically(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
+def write_atomically(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file beside its place and move it there: the old file or the new one, never half of one."""
     with _writing(path):
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
@@ -340,9 +342,9 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(
-                f"no space is left to write {path} ({error.strerror}); free some, or choose another disk with --out"
+                f"no space is left to write {path} ({error.strerror}); free some, or choose another disk"
             ) from error
-        raise DataError(f"cannot write {path}: {error.strerror}; choose another directory with --out") from error
+        raise DataError(f"cannot write {path}: {error.strerror}; choose another directory") from error
 
 
 def _is_inside(name: str) -> bool:

@@ -87,17 +87,20 @@ def optimum(
     (`spectral_ssl.kernels`), or a function k(X, Y). ridge: r >= 0, adds r |W|_F^2 to the energy tr(Z'LZ) of every loss
     (see `Spectra`).
 
+    InfoNCE over all embeddings, or of dot products over maps, is found by a search that ends at a proof
+    (`Optimum.kind` "certified": `lower_bound` and `note` say how far it can be from the minimum).
+
     Raises DataError for K out of range, NotClosedForm where theory gives no closed form, NumericalError where an
-    eigensolver's residual stays too large.
+    eigensolver's residual stays too large, ResourceError where a dense certificate would not fit.
     """
     check_method(method)
     spectra = as_spectra(graph, X, model=model, kernel=kernel, ridge=ridge)
     K = int(n_components) if isinstance(n_components, np.integer) else n_components
     if isinstance(K, bool) or not isinstance(K, int) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {n_components!r}")
-    exact = None if spectra.model != "free" or spectra.graph is None else method.exact_optimum(spectra.graph, K)
-    if exact is not None:
-        return exact
+    direct = method.direct_optimum(spectra, K)
+    if direct is not None:
+        return direct
     spectrum = spectra.of(method.pencil, min(K, spectra.n_samples))
     best = method.optimum(spectrum, K)
     if spectra.model == "free" and spectra.graph is not None:

@@ -293,13 +293,24 @@ STATEMENTS: dict[str, Statement] = {
     "C8": Statement(
         "certified",
         "Cosine InfoNCE over all Z is convex in `S = ZZ'`: any Z is within `-N min(0, lambda_min(M))` of the minimum, "
-        "`M = grad - Diag(diag(grad S))`",
+        "`M = grad - Diag(diag(grad S))`; factors of low rank reach it to 1e-8",
     ),
     "C9": Statement(
         "certified",
         "Dot-product InfoNCE over linear maps is convex in `M = WW'`: over `tr M <= r` it is within "
         "`<grad, M> - r min(0, lambda_min(grad))` of the minimum, which may lie inside",
         said="More norm is always better for InfoNCE of dot products",
+    ),
+    "C11": Statement(
+        "bound",
+        "Cosine InfoNCE in K dimensions: `sum_i 1/(rho_i + (1 + n_i) kappa(1)) <= 1/kappa_0` for every "
+        "`kappa(t) <= e^((t-1)/tau)` with non-negative Gegenbauer coefficients, `kappa_0` its mean on the sphere; "
+        "`rho_i`: negatives of row i, `n_i`: its partners; the bound that follows is reached at sharp configurations",
+    ),
+    "C12": Statement(
+        "bound",
+        "Cosine InfoNCE in K dimensions, `f = [(1 - theta) U + P] + theta U`, U the negatives: the first part is "
+        "certified over all dimensions, the second by C11; on nearest neighbours at K = 2 it is above either alone",
     ),
     # ----------------------------------------------------------------------------------------------------- Barlow Twins
     "B1": Statement(

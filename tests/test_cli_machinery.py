@@ -422,6 +422,20 @@ def test_a_reader_who_leaves_early_is_not_an_error() -> None:
 # ------------------------------------------------------------------------------------------------- the real commands
 
 
+def test_experiments_are_a_group_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    experiments = [name.removeprefix("experiment ") for name in COMMANDS if name.startswith("experiment ")]
+    assert len(experiments) >= 10
+    for argv in (["experiment"], ["experiment", "--help"]):
+        assert main(argv) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert cli.GROUPS["experiment"] in shown
+        assert all(name in shown for name in experiments)
+    assert main(["experiment", "hinges"]) == 2
+    assert "no such command 'hinges'; did you mean 'hinge'?" in capsys.readouterr().err
+    assert main(["experiment", "hinge", "--rato", "2"]) == 2
+    assert "--ratio" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_be_called_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0

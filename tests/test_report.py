@@ -166,6 +166,43 @@ def members(payload: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[Pane
     return found
 
 
+REFERENCES = {
+    "free": {"loss": 2.25, "kind": "exact", "lower_bound": 2.25, "rank": 3},
+    "kernel": {"loss": 2.4, "kind": "exact", "lower_bound": 2.4, "rank": 3, "kernel": "nystroem(n_landmarks=15)"},
+    "linear": {"loss": 3.0, "kind": "exact", "lower_bound": 3.0, "rank": 3},
+}
+
+
+def watched(payload: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[Panel]:
+    """One method of the record as two seeds of a network trained on batches, and looked at three times."""
+    row = payload["rows"][0]
+    row |= {
+        "model": "mlp",
+        "encoder": "mlp(width=8, depth=1)",
+        "loss_trained": 2.5,
+        "relative_excess": 0.25 / 1.75,
+        "references": REFERENCES,
+        "training": {"batch_size": 16, "optimizer": "adam"},
+        "seeds": {"n": 2, "losses": [2.5, 2.75], "relative_excess": {"min": 1 / 7, "median": 0.2, "max": 2 / 7}},
+        "monitor_closed": {"effective_rank": 2.9, "knn": 0.95},
+    }
+    payload["rows"] = [row]
+    looks = {
+        "step": [1, 2, 5],
+        "loss": [3.75, 3.0, 2.5],
+        "relative_excess": [1.5 / 1.75, 0.75 / 1.75, 0.25 / 1.75],
+        "max_angle": [1.5, 0.5, 0.25],
+        "spectrum_drift": [0.5, 0.25, 0.0],
+        "effective_rank": [2.0, 2.5, 2.75],
+        "knn": [0.3, 0.8, 0.9],
+    }
+    for name, values in looks.items():
+        arrays[f"vicreg/monitor_{name}"] = arrays[f"vicreg/monitor0_{name}"] = np.array(values, dtype=float)
+        arrays[f"vicreg/monitor1_{name}"] = np.array(values) * (1.0 if name == "step" else 1.125)
+    (found,) = panels(payload, arrays).values()
+    return found
+
+
 def save_run(path: Path, payload: dict[str, Any], arrays: dict[str, np.ndarray]) -> RunDirectory:
     with RunDirectory.create(path, payload["command"], {}, seed=0) as run:
         run.save_arrays("arrays", **arrays)
@@ -374,6 +411,136 @@ def test_a_loss_below_the_minimum_by_rounding_is_drawn_at_the_floor(
     figure.draw_without_rendering()
 
 
+@pytest.mark.parametrize("losses", [(2.25, 2.4, 3.0), (2.25, 2.3, 2.4), (2.25, 2.2501, 2.2502), (2.25, 2.25, 3.9)])
+def test_the_words_of_references_are_crossed_by_no_line_however_close_they_lie(
+    losses: tuple[float, ...], payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    found = watched(payload, arrays)
+    names = ("free", "kernel", "linear")
+    references = {name: {**REFERENCES[name], "loss": loss} for name, loss in zip(names, losses, strict=True)}
+    payload["rows"][0]["references"] = references
+    figure = plots.loss_figure(found)
+    assert figure is not None
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    heights = [axes.transData.transform((1, level))[1] for level in (*losses, 4.0)]
+    for box in boxes:
+        assert not any(box.y0 + 1 < height < box.y1 - 1 for height in heights)
+        assert axes.bbox.y0 <= box.y0
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_a_networks_loss_stands_beside_its_references_each_with_a_line_of_its_own(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    figure = plots.loss_figure(watched(payload, arrays))
+    assert figure is not None
+    (axes,) = figure.axes
+    for name, level in (("minimum", 2.25), ("kernel", 2.4), ("linear", 3.0), ("collapse", 4.0)):
+        np.testing.assert_array_equal(curve_of(axes, name), [level, level])
+    styles = [
+        line.get_linestyle() for line in axes.lines if line.get_gid() in ("minimum", "kernel", "linear", "collapse")
+    ]
+    dashes = [
+        line._dash_pattern for line in axes.lines if line.get_gid() in ("minimum", "kernel", "linear", "collapse")
+    ]
+    assert len(styles) == len({str(d) for d in dashes}) == 4
+    words = words_of(axes)
+    for text in ("all embeddings, minimum 2.25", "kernel maps 2.4", "linear maps 3", "collapsed 4"):
+        assert text in words
+    # the words of lines that lie close together do not lie on each other
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"least over all embeddings", "least over kernel maps", "least over linear maps"} <= set(told)
+
+
+def test_a_certified_optimum_is_drawn_with_its_proof_where_the_two_can_be_told_apart(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    for lower, drawn in ((2.0, True), (2.2499, False)):
+        payload["rows"] = [make_row("vicreg", kind="certified", lower_bound=lower)]
+        (found,) = panels(payload, arrays).values()
+        figure = plots.loss_figure(found)
+        assert figure is not None
+        words = words_of(figure.axes[0])
+        assert "best known 2.25" in words
+        assert ("proven bound 2" in words) == drawn
+        told = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("proven lower bound" in told) == drawn
+        if drawn:
+            np.testing.assert_array_equal(curve_of(figure.axes[0], "proof"), [2.0, 2.0])
+
+
+def test_losses_of_batches_are_no_minimum_so_the_whole_relation_is_followed_where_it_was_looked_at(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    arrays["vicreg/losses"] = np.array([3.5, 1.0, 2.5, 2.75, 2.3])  # a lucky batch is below the minimum
+    found = watched(payload, arrays)
+    figure = plots.loss_figure(found)
+    assert figure is not None
+    np.testing.assert_array_equal(curve_of(figure.axes[0], "losses"), [3.5, 1.0, 2.5, 2.75, 2.3])
+    np.testing.assert_array_equal(curve_of(figure.axes[0], "best"), [3.75, 3.0, 2.5])
+    (band,) = [c for c in figure.axes[0].collections if c.get_gid() == "seeds"]
+    (path,) = band.get_paths()
+    low, high = (np.array([3.75, 3.0, 2.5]) * factor for factor in (1.0, 1.125))
+    assert {tuple(v) for v in path.vertices} >= {*zip([1, 2, 5], low, strict=True), *zip([1, 2, 5], high, strict=True)}
+    figure = plots.convergence_figure(found)
+    assert figure is not None
+    (axes,) = figure.axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), np.array([1.5, 0.75, 0.25]) / 1.75)
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1, 2, 5])
+    assert axes.get_xlabel() == "steps"
+    assert "over all embeddings = 0" in axes.get_ylabel()
+
+
+def test_without_a_monitor_only_the_end_of_minibatch_training_is_known(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    payload["rows"] = [payload["rows"][0] | {"training": {"batch_size": 16}, "loss_trained": 2.5}]
+    (found,) = panels(payload, arrays).values()
+    figure = plots.loss_figure(found)
+    assert figure is not None
+    np.testing.assert_array_equal(curve_of(figure.axes[0], "best"), [2.5])
+    assert plots.monitor_figure(found) is None
+
+
+def test_several_seeds_of_a_search_are_a_band(payload: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    payload["rows"] = payload["rows"][:1]
+    arrays["vicreg/losses_low"] = np.array([3.5, 3.0, 2.5])
+    arrays["vicreg/losses_high"] = np.array([3.75, 3.5, 3.25])
+    (found,) = panels(payload, arrays).values()
+    for make, scale in ((plots.loss_figure, lambda v: v), (plots.convergence_figure, lambda v: (v - 2.25) / 1.75)):
+        figure = make(found)
+        assert figure is not None
+        (band,) = [c for c in figure.axes[0].collections if c.get_gid() == "seeds"]
+        heights = {round(float(y), 9) for _, y in band.get_paths()[0].vertices}
+        assert heights == {round(scale(v), 9) for v in (3.5, 3.0, 2.5, 3.75, 3.25)}
+
+
+def test_the_monitor_shows_every_measure_with_its_optimum_and_the_other_seeds(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    figure = plots.monitor_figure(watched(payload, arrays))
+    assert figure is not None
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_yscale() for axes in shown] == ["log"] * 3 + ["linear"] * 2
+    names = ["relative_excess", "max_angle", "spectrum_drift", "effective_rank", "knn"]
+    for name, axes in zip(names, shown, strict=True):
+        values = arrays[f"vicreg/monitor_{name}"]
+        np.testing.assert_array_equal(curve_of(axes, f"VICReg/{name}"), np.maximum(values, plots.SHORTEST))
+        thin = [line for line in axes.lines if line.get_linewidth() < 1]
+        np.testing.assert_array_equal(thin[1].get_ydata(), np.maximum(values * 1.125, plots.SHORTEST))
+        levels = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+        assert levels == {"effective_rank": [2.9], "knn": [0.95]}.get(name, [])
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["VICReg", "at the optimum", "other seeds"]
+
+
 def test_corruption_shows_the_mean_over_seeds_in_percent_per_dimension() -> None:
     rows = [
         {"n_components": size, "rate": rate, "method": method, "probe": probe + 0.01 * seed}
@@ -482,10 +649,17 @@ def test_nine_methods_fit_and_any_name_can_be_drawn(tmp_path: Path, monkeypatch:
         assert not one.overlaps(other)
 
 
-def test_the_words_of_a_page_do_not_overlap(members: list[Panel]) -> None:
+@pytest.mark.parametrize("of", ["searched", "minibatches of a network"])
+def test_the_words_of_a_page_do_not_overlap(
+    of: str, members: list[Panel], payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
     caption = "digits · relation knn(n_neighbors=5) · " * 6
-    for make in plots.FIGURES.values():
-        figure = make(members, caption)
+    shown = members if of == "searched" else watched(payload, arrays)
+    for name, make in plots.FIGURES.items():
+        figure = make(shown, caption)
+        if name == "monitor" and of == "searched":
+            assert figure is None  # nobody looked
+            continue
         assert figure is not None
         figure.draw_without_rendering()
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -605,6 +779,50 @@ def test_a_certified_optimum_is_told_with_its_bound_and_judged_by_it_alone() -> 
     words = flat(shown({"command": "compare", "rows": [inside]}, width=140))
     assert "4e-8*" in words  # its angle is not judged, and said so
     assert "or the optimum certified only" in words
+
+
+def test_a_network_is_told_beside_its_references_and_judged_by_none(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    watched(payload, arrays)
+    payload["recipe"] = ["encoder mlp(width=8, depth=1)", "trained by adam", "2 seeds"]
+    text = shown(payload, width=160)
+    heads = [title for title in re.split(r"  +", next(line for line in text.splitlines() if "excess" in line)) if title]
+    for title in ("all embeddings", "kernel maps", "linear maps", "trained", "over seeds"):
+        assert any(title in head for head in heads)
+    assert cells(text, "VICReg ")[2:9] == ["0.184", "2.25", "2.4", "3", "2.5", "0.14", "0.14"]
+    words = flat(text)
+    assert "encoder mlp(width=8, depth=1), trained by adam, 2 seeds" in words
+    assert "above the least loss over all embeddings, as a share of the way to collapse: VICReg 0.14" in words
+    assert "above the least loss over kernel maps: VICReg" in words
+    assert "below the least loss over linear maps: VICReg" in words
+    assert "trained to" not in words
+    assert "4e-8*" in words  # its angle to the free optimum is shown, and not judged
+
+
+def test_the_columns_of_networks_and_seeds_are_absent_elsewhere(payload: dict[str, Any]) -> None:
+    text = flat(shown(payload, width=160))
+    assert "loss closed trained excess angle" in text
+    for word in ("over seeds", "kernel maps", "all embeddings trained"):
+        assert word not in text.split("what linear maps cost")[0]
+
+
+def test_rows_that_share_a_name_are_told_apart_in_sentences() -> None:
+    rows = [make_row("infonce", kind="bound", hyper={"temperature": tau}, note=f"at {tau}") for tau in (0.5, 0.1)]
+    rows += [make_row("vicreg", relation="labels", kind="bound"), make_row("vicreg", kind="bound")]
+    (told,) = tables.verdict(rows)
+    knn = "knn(n_neighbors=5)"
+    assert told.endswith(f"InfoNCE, τ = 0.5 ({knn}), InfoNCE, τ = 0.1 ({knn}) and VICReg (labels, {knn})")
+    assert "- InfoNCE, τ = 0.1 (knn(n_neighbors=5)): at 0.1" in flat(shown({"command": "compare", "rows": rows}, 160))
+
+
+def test_minibatch_training_is_told_by_how_far_it_ends_above_the_closed_form() -> None:
+    row = make_row("vicreg", training={"batch_size": 64}, relative_excess=0.026, converged=False)
+    assert tables.verdict([row]) == [
+        "trained on batches, above the closed form as a share of the way to collapse: VICReg 0.026"
+    ]
+    below = make_row("vicreg", training={"batch_size": 64}, relative_excess=-1e-3)
+    assert "BELOW" in tables.verdict([below])[1]
 
 
 def test_the_verdict_is_in_words() -> None:
@@ -758,6 +976,18 @@ def test_audit_prints_losses_beside_what_is_attainable() -> None:
     assert "1,797 samples, 5 components, rank 4, effective rank 3.46" in text
     assert "closest to the optimum of Barlow Twins: 0.25 of the way to collapse" in text
     assert "- be careful" in text
+
+
+def test_audit_shows_how_far_a_proof_reaches_where_there_is_no_closed_form() -> None:
+    row = {
+        "method": "infonce", "loss": 900.0, "attainable": 800.0, "excess": 100.0, "relative_excess": 0.4,
+        "kind": "certified", "lower_bound": 799.5, "gap": 100.5, "hyper": {"temperature": 0.5}, "note": "",
+    }  # fmt: skip
+    text = shown({"command": "audit", "rows": [row], "summary": {}}, width=140)
+    assert "proven within" in text
+    assert cells(text, "InfoNCE ")[-1] == "100.5"
+    exact = row | {"kind": "exact", "gap": 100.0}
+    assert "proven within" not in shown({"command": "audit", "rows": [exact], "summary": {}}, width=140)
 
 
 def test_runs_are_listed_and_shown_with_their_result(

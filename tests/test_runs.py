@@ -226,7 +226,7 @@ def test_the_real_full_device(tmp_path: Path) -> None:
 
 def test_a_read_only_place_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot write .*; choose another directory with --out"):
+    with pytest.raises(DataError, match=r"cannot write .*; choose another directory"):
         RunDirectory.create(tmp_path / "file" / "run", "compare", {})
 
     def refuse(*args: Any, **kwargs: Any) -> None:

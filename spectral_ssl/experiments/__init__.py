@@ -1,4 +1,8 @@
-"""Experiments: what the commands run. Each function returns a record ready for JSON and most write a run directory."""
+"""Experiments: what the commands run. Each function returns a record ready for JSON and most write a run directory.
+
+Here are the commands on a user's data. How practice departs from theory is measured by `spectral-ssl experiment NAME`,
+a function each in practice, branches, regimes, projector, infonce and temperature, with frame.py round all of them.
+"""
 
 from __future__ import annotations
 

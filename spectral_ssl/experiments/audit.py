@@ -10,8 +10,9 @@ from typing import Any
 
 from spectral_ssl.comparison import effective_rank, exact_rank
 from spectral_ssl.data import Dataset, read_array
-from spectral_ssl.embedding import Array
+from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
+from spectral_ssl.experiments.bounds import Bound, best_bound, certificate_of, solve_free
 from spectral_ssl.experiments.compare import ALL_METHODS
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import load_data, make_setting
@@ -44,7 +45,8 @@ def audit(
     """Each method's loss at a given representation Z, beside the least any embedding of that size attains.
 
     The relation is built on the data where given, else on Z itself. "linear head" is the least loss reachable from Z by
-    a K x K linear map: what separates scale and rotation from lost information.
+    a K x K linear map: what separates scale and rotation from lost information. Any Z certifies InfoNCE: its rows say
+    how far Z can be from the least loss, by the best proof at hand.
 
     Args:
         representation: An npy, npz or csv file of Z, one row per sample.
@@ -126,33 +128,30 @@ def audit(
 def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra) -> dict[str, Any]:
     """One method: loss at Z, least over all embeddings, least over linear heads of Z, at the same hyper-parameters.
 
-    For InfoNCE with similarity="dot", whose minimum is over |Z|^2 <= radius, a longer Z is judged at that length.
+    For InfoNCE with similarity="dot", whose minimum is over |Z|^2 <= radius, a longer Z is judged at that length. What
+    convexity proves from Z itself is told for InfoNCE at every size, and the row is judged by the best proof at hand.
     """
     K = Z.n_features
-    notes = []
-    best, lower = None, None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SpectralWarning)
-        try:
-            best = optimum(method, free, K)
-            method = best.method
-        except (NotClosedForm, NumericalError) as error:
-            notes.append(str(error))
-        if best is not None:
-            try:
-                lower = optimum(method, head, K)
-            except (NumericalError, DataError):  # a Z of low rank; others have no closed form there, and say nothing
-                notes.append(f"no linear head: Z has rank {exact_rank(Z.X - Z.X.mean(axis=0))} of {K} columns")
-            except NotClosedForm:
-                pass
-    notes += dict.fromkeys(str(w.message) for w in caught)
-    method = method.resolve(free.of(method.pencil, K), K) if best is None else method
+    best, lower, notes = _attainable(method, Z, graph, free, head)
+    method = best.method if best is not None else method
+    if best is None and None in method.hyper.values():
+        method = method.resolve(free.of(method.pencil, K), K)
     X, told = _admissible(method, Z.X)
     notes += told
     loss = float(method.loss(X, graph))
-    attainable = best.loss if best is not None else method.lower_bound(graph)
+    bound = best_bound(method, graph, K, free=best)
+    certificate = certificate_of(method, X, graph)
+    if certificate is not None and certificate.lower_bound > bound.value:
+        bound = Bound(certificate.lower_bound, "the certificate of Z itself")
+    attainable = best.loss if best is not None else bound.value
     known = math.isfinite(attainable)
     collapse = method.collapse_loss(graph, K)
+    if bound.known and (best is None or best.kind != "exact"):
+        share = relative_excess(loss, bound.value, collapse)
+        notes.append(
+            f"proven: Z is at most {loss - bound.value:,.4g} above the least loss of any embedding of its size, "
+            f"{share:.2g} of the way to collapse, by {bound.words}"
+        )
     return {
         "method": method_name(method),
         "hyper": method.hyper,
@@ -167,9 +166,41 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
         else None,
         "terms": {k: float(v) for k, v in method.loss_terms(X, graph).items()},
         "kind": best.kind if best is not None else "bound",
+        "lower_bound": bound.value if bound.known else None,
+        "gap": loss - bound.value if bound.known else None,
+        "bound_from": bound.words if bound.known else None,
+        "certificate": None
+        if certificate is None
+        else {
+            "value": certificate.value,
+            "lower_bound": certificate.lower_bound,
+            "gap": certificate.gap,
+            "statement": certificate.statement,
+        },
         "rank_attainable": best.rank if best is not None else None,
         "note": "; ".join(notes),
     }
+
+
+def _attainable(
+    method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra
+) -> tuple[Optimum | None, Optimum | None, list[str]]:
+    """The optimum over all embeddings, that over linear heads of Z, and what there is to say where one is missing."""
+    K, best, lower, notes = Z.n_features, None, None, []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SpectralWarning)
+        try:
+            best = solve_free(method, free, K)
+        except (NotClosedForm, NumericalError) as error:
+            notes.append(str(error))
+        if best is not None and not isinstance(method, InfoNCE):  # a head of dot products has a ball of its own
+            try:
+                lower = optimum(best.method, head, K)
+            except (NumericalError, DataError):  # a Z of low rank; others have no closed form there, and say nothing
+                notes.append(f"no linear head: Z has rank {exact_rank(Z.X - Z.X.mean(axis=0))} of {K} columns")
+            except NotClosedForm:
+                pass
+    return best, lower, [*notes, *dict.fromkeys(str(w.message) for w in caught)]
 
 
 def _admissible(method: Method, Z: Array) -> tuple[Array, list[str]]:

@@ -14,19 +14,21 @@ import numpy as np
 from spectral_ssl import spec
 from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
-from spectral_ssl.experiments.rows import Row, can_probe, make_row, method_name, parse_methods
+from spectral_ssl.experiments.probes import can_probe
+from spectral_ssl.experiments.recipe import Recipe
+from spectral_ssl.experiments.references import FREE_MAX, ModelClasses
+from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
-from spectral_ssl.training import check_size, find_device
+from spectral_ssl.training import check_size
 
 __all__ = ["compare_methods"]
 
 ALL_METHODS = "vicreg, frobenius_simclr, spectral_contrastive, barlow_twins"
-FREE_MAX = 5000  # rows up to which the free optimum beside a linear one is solved without being asked for
 
 
 def compare_methods(
@@ -44,7 +46,16 @@ def compare_methods(
     transforms: str | None = None,
     standardize: bool = False,
     test_size: float = 0.25,
+    encoder: str = "linear",
+    optimizer: str = "lbfgs",
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    schedule: str = "constant",
+    dtype: Literal["float64", "float32", "bfloat16"] | None = None,
     max_iter: int = 3000,
+    seeds: int = 1,
+    monitor: int | None = None,
+    checkpoint: Path | None = None,
     infonce_originals: int = 400,
     device: str | None = None,
     figures: bool = True,
@@ -57,7 +68,8 @@ def compare_methods(
     Rows are split first; relation, closed form and training see training rows only, probes are judged on the rest.
 
     Args:
-        data: A data set by name (digits, iris, wine, breast_cancer, swiss_roll, ...), or a file (npy, npz, csv).
+        data: A data set by name (digits, iris, wine, swiss_roll, ...), options as in "mnist(path='data/mnist')", or
+            a file or folder (npy, npz, csv, parquet, IDX, CIFAR, STL-10, pictures).
         labels: A file of labels, one per row of the data.
         relation: The positive pairs: knn, labels, views, epsilon, sequence, pairs, coupled, nearest, with options as in
             "knn(n_neighbors=10)".
@@ -72,7 +84,18 @@ def compare_methods(
         transforms: How views are made, as in "shift(pixels=1), noise(scale=0.2)".
         standardize: Bring every feature to mean 0 and variance 1 first.
         test_size: Share of the originals held out for the probes; 0 uses all rows and probes in-sample.
-        max_iter: Evaluations of the loss per training run.
+        encoder: A network Z = f(X) in place of a linear map, as in "mlp(width=256, depth=2)"; beside its loss stand the
+            least over all embeddings, over kernel maps (--kernel) and over linear maps.
+        optimizer: lbfgs, gd, or for minibatches "adam(weight_decay=1e-4)", "sgd(momentum=0.9)", "lars(momentum=0.9)".
+        batch_size: Positive pairs per step; left out, the whole relation at every step.
+        learning_rate: Of every optimizer but lbfgs; left out, its default.
+        schedule: Of the learning rate: constant, "cosine(warmup=0.1)", "step(every=1000, factor=0.1)".
+        dtype: Numbers to train in; losses that are reported are float64, over the whole relation.
+        max_iter: Evaluations of the loss, or steps, per training run.
+        seeds: Training runs from seed, seed + 1, ...; the run of median loss is shown, with the spread of all.
+        monitor: Steps between looks at excess, effective rank, angle and kNN accuracy (0: none); left out, 50 looks at
+            minibatch training.
+        checkpoint: A folder for the state of every training run, from which it goes on when it was interrupted.
         infonce_originals: InfoNCE compares all samples with each other, so it trains on at most this many originals
             (0: all).
         device: cpu or cuda; left out, CUDA where there is one.
@@ -82,9 +105,13 @@ def compare_methods(
     """
     chosen = parse_methods(methods)
     check_ridge(chosen, ridge, model)
+    recipe = Recipe(
+        encoder, optimizer, batch_size, learning_rate, schedule, dtype, max_iter, seeds, monitor, checkpoint, device
+    )
+    recipe.check(chosen, model, ridge)
     dataset = load_data(data, labels)
     config = dict(locals())
-    for private in ("chosen", "dataset", "progress"):
+    for private in ("chosen", "dataset", "progress", "recipe"):
         config.pop(private)
     setting = make_setting(
         dataset,
@@ -99,18 +126,18 @@ def compare_methods(
     # whatever can be refused is refused before a run directory is made
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SpectralWarning)
-        spectra = make_spectra(setting, model, kernel, ridge)
-    check_size(n_components, setting.graph, spectra.X)
-    if device is not None:
-        find_device(device)
-    if max_iter < 1:
-        raise DataError(f"max_iter must be at least 1, got {max_iter}")
+        spectra = make_spectra(setting, model, None if recipe.encodes else kernel, ridge)
+        classes = ModelClasses(setting, kernel)
+        if recipe.encodes and kernel is not None:
+            _ = classes.kernels
+    check_size(n_components, setting.graph, None if recipe.encodes else spectra.X)
     reference = reference_scores(setting)
     with RunDirectory.create(out, "compare", config, seed) as run:
         payload: dict[str, Any] = {
             "command": "compare",
             "data": data_summary(setting, dataset),
             "relation": setting.summary(),
+            "recipe": recipe.words(),
             "rows": [],
             "reference": reference,
             "price_of_linearity": [],
@@ -129,9 +156,9 @@ def compare_methods(
                 kernel=kernel,
                 ridge=ridge,
                 spectra=spectra,
-                device=device,
+                classes=classes,
+                recipe=recipe,
                 seed=seed,
-                max_iter=max_iter,
                 infonce_originals=infonce_originals,
                 name=name,
                 progress=progress,
@@ -140,7 +167,7 @@ def compare_methods(
             said.append(row.notes)
             run.save_arrays("arrays", **arrays)
             run.write(payload)
-        if model != "free":
+        if model != "free" and not recipe.encodes:
             payload["price_of_linearity"] = price_of_linearity(chosen, payload["rows"], setting, n_components)
         share_notes(payload, said)
         finish(run, payload, figures)

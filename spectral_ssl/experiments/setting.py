@@ -6,6 +6,7 @@ cross the split are dropped and counted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from spectral_ssl import spec
 from spectral_ssl.data import DATASETS, Dataset, augment, load_dataset, read_dataset
+from spectral_ssl.data.readers.files import exists
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.relations import RELATIONS
@@ -63,12 +65,15 @@ class Setting:
 
 
 def load_data(data: str | Dataset, labels: Path | None = None) -> Dataset:
-    """A data set by name, call string, file or object; labels from a file of their own."""
+    """A data set by name, call string, file, folder or object; labels from a file of their own.
+
+    "mnist", "mnist(path='data/mnist', limit=1000)"; a path is what exists, has a suffix or a separator.
+    """
     if isinstance(data, Dataset):
         found = data
     else:
-        looks_like_file = Path(data).exists() or (Path(data).suffix != "" and "(" not in data)
-        if looks_like_file and data not in DATASETS:
+        is_path = exists(Path(data)) or ("(" not in data and (Path(data).suffix != "" or os.sep in data))
+        if is_path and data not in DATASETS:
             found = read_dataset(Path(data), labels=labels)
             labels = None
         else:

@@ -307,8 +307,9 @@ def cosine_certificate(Z: Any, graph: Graph, temperature: float) -> Certificate:
     Z = Z / np.linalg.norm(Z, axis=1, keepdims=True)
     N = graph.n_samples
     f = _LossOfSimilarities(graph, Z @ Z.T, temperature, (Z.shape[1] + 8) * linalg.EPS)
-    lambda_min = _least(f.gradient - np.diag((f.gradient * f.S).sum(axis=1)))
-    return _certificate(f, lambda_min, -N * min(0.0, lambda_min), float(N), N * f.row, "unit rows, any dimension")
+    y = (f.gradient * f.S).sum(axis=1)
+    lambda_min = _least(f.gradient - np.diag(y))
+    return _certificate(f, lambda_min, float(y.sum()), float(N), N * f.row, "unit rows, any dimension")
 
 
 def dot_certificate(W: Any, X: Any, graph: Graph, temperature: float, radius: float) -> Certificate:
@@ -336,41 +337,51 @@ def dot_certificate(W: Any, X: Any, graph: Graph, temperature: float, radius: fl
     terms = W.shape[1] + (0 if X is None else X.shape[1])
     f = _LossOfSimilarities(graph, Z @ Z.T, temperature, (terms + 8) * linalg.EPS * reach * inside)
     lambda_min = _least(f.gradient if X is None else X.T @ f.gradient @ X)
-    gap = float((f.gradient * f.S).sum()) - radius * min(0.0, lambda_min)  # <G, M> = <grad f(S), S>
-    return _certificate(f, lambda_min, gap, radius, radius * lift * f.row, over)
+    return _certificate(f, lambda_min, 0.0, radius, radius * lift * f.row, over)
 
 
 class _LossOfSimilarities:
-    """f and its gradient at S, with what float64 makes of them: `unit` bounds the relative error of their terms."""
+    """f and its gradient at S, with what float64 makes of them.
+
+    The bound needs neither to be exact. For any rows q of probabilities, log sum_j e^x_j >= q'x + H(q), so that for
+    every S'   f(S') >= <G, S'> + sum_i d_i H(q_i),   G = sym(d_i q_ij - A_ij) / tau:   a proof for the q that came out
+    of the softmax in float64, however inexact S was. Its own rounding is that of sums: `unit`, relative to their terms.
+    """
 
     def __init__(self, graph: Graph, S: Array, tau: float, error: float) -> None:
+        """error: of the entries of S, of which the value is computed."""
         A = _off_diagonal(graph)
         d = A.sum(axis=1, keepdims=True)
         T = S / tau
         np.fill_diagonal(T, -np.inf)
         top = T.max(axis=1, keepdims=True)
-        P = np.exp(T - top)
-        total = P.sum(axis=1, keepdims=True)
-        P *= d / total  # d_i p_ij
-        lse = top + np.log(total)
+        lse = top + np.log(np.exp(T - top).sum(axis=1, keepdims=True))
         np.fill_diagonal(T, 0.0)
+        log_q = T - lse
+        P = np.exp(log_q)
+        np.fill_diagonal(P, 0.0)
+        P *= d / P.sum(axis=1, keepdims=True)  # d_i q_ij
         self.S = S
         self.value = float((A * (lse - T)).sum())
+        self.entropy = -float((P * log_q).sum())
         self.gradient = (P + P.T) / 2 / tau - A / tau
         # norm of |B| symmetrised, which bounds the gradient and, times `unit`, its error
         self.row = float(((P.sum(axis=1) + P.sum(axis=0)) / 2 + A.sum(axis=1)).max()) / tau
         size = float((d * np.abs(lse)).sum()) + float((A * np.abs(T)).sum())
-        # sums of N terms; exponents, whose absolute error is relative in P; similarities themselves
-        self.unit = ROUNDING * (linalg.EPS * (len(S) + 8 + 2 * float(np.abs(T).max())) + 2 * error / tau)
-        self.loss_error = self.unit * (size + float(d.sum())) + ROUNDING * len(S) * self.row * error
+        self.unit = ROUNDING * linalg.EPS * (len(S) + 16)
+        exponents = ROUNDING * linalg.EPS * (2 + float(np.abs(T).max()))  # e^x of a rounded x, and log q read from it
+        self.entropy_error = self.unit * float(np.abs(P * log_q).sum()) + (self.unit + exponents) * float(d.sum())
+        # similarities themselves, and sums of N terms
+        self.loss_error = (self.unit + exponents) * (size + float(d.sum())) + ROUNDING * len(S) * self.row * error
 
 
 def _certificate(
-    f: _LossOfSimilarities, lambda_min: float, gap: float, trace: float, weight: float, over: str
+    f: _LossOfSimilarities, lambda_min: float, diagonal: float, trace: float, weight: float, over: str
 ) -> Certificate:
-    """weight: what a relative error of the gradient is multiplied by in the gap."""
-    rounding = f.loss_error + 4 * f.unit * weight  # gradient, diagonal term or <G, M>, and eigenvalue
-    gap = max(0.0, gap) + rounding
+    """f* >= sum_i d_i H(q_i) + diagonal + trace min(0, lambda_min); weight: of the gradient's relative error in it."""
+    lower = f.entropy + diagonal + trace * min(0.0, lambda_min)
+    rounding = f.loss_error + f.entropy_error + 4 * f.unit * weight  # gradient, diagonal, and eigenvalue
+    gap = max(0.0, f.value - lower) + rounding
     return Certificate(
         value=f.value,
         lower_bound=f.value - gap,

@@ -191,7 +191,7 @@ class BarlowTwins(QuadraticMethod):
         variance = np.diag(m.degree_scatter) / m.total_weight
         return np.divide(1.0, np.sqrt(variance), out=np.ones_like(variance), where=variance > 0)
 
-    def lower_bound(self, graph: Graph) -> float:
+    def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
         """0: a sum of squares."""
         return 0.0
 

@@ -20,8 +20,9 @@ from spectral_ssl.embedding import Array, Embedding, Kind, Optimum, UniqueUpTo
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.graph import Graph
 from spectral_ssl.linalg import rank
+from spectral_ssl.methods._batches import average, batch_moments, draw_with_isolated
 from spectral_ssl.moments import Moments
-from spectral_ssl.spectrum import Pencil, Spectrum
+from spectral_ssl.spectrum import Pencil, Spectra, Spectrum
 
 __all__ = ["Method", "QuadraticMethod", "TensorGraph", "embedding_moments", "equal_diagonal_rotation", "filtered"]
 
@@ -166,6 +167,34 @@ class Method(abc.ABC):
         """This method with hyper-parameters left to the data (None) replaced by numbers."""
         return self
 
+    # --- batches of pairs ---------------------------------------------------------------------------------------------
+
+    def draw_pairs(self, graph: Graph, batch: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        """`batch` pairs (i, j) for `batch_terms`, independent, with replacement, each with probability A_ij / s."""
+        return graph.sample_pairs(batch, rng)
+
+    def batch_terms(
+        self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
+    ) -> dict[str, Any]:
+        """The terms that training descends, in the scale of the whole relation, estimated from pairs of `draw_pairs`.
+
+        za, zb (B, K): rows i and j (B,) of Z. penalty (K, K): added to the energy Z'LZ (a ridge), where there is one.
+        """
+        raise DataError(
+            f"{type(self).__name__} has no estimate from batches of pairs; train it on the whole relation "
+            "(batch_size=None), or pass batch_loss="
+        )
+
+    def debiased_terms(
+        self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
+    ) -> dict[str, Any]:
+        """The jackknife 2 L(batch) - (L(first half) + L(other half)) / 2, whose bias is of second order in 1/B."""
+        h = za.shape[0] // 2
+        whole = self.batch_terms(za, zb, i, j, graph, penalty=penalty)
+        first = self.batch_terms(za[:h], zb[:h], i[:h], j[:h], graph, penalty=penalty)
+        other = self.batch_terms(za[h:], zb[h:], i[h:], j[h:], graph, penalty=penalty)
+        return {name: 2 * whole[name] - (first[name] + other[name]) / 2 for name in whole}
+
     def constrain(self, W: torch.Tensor) -> torch.Tensor:
         """Map free parameters to admissible ones (weights, or Z in the free model); the identity by default."""
         return W
@@ -198,8 +227,17 @@ class Method(abc.ABC):
         """
         return None
 
-    def lower_bound(self, graph: Graph) -> float:
-        """The best bound known without a closed form; -inf where there is none."""
+    def direct_optimum(self, spectra: Spectra, n_components: int) -> Optimum | None:
+        """The minimum where it is found from the relation and the data themselves, exact or certified; None where it is
+        a filter on a spectrum.
+
+        Raises NotClosedForm where theory has neither.
+        """
+        graph = spectra.graph if spectra.model == "free" else None
+        return None if graph is None else self.exact_optimum(graph, n_components)
+
+    def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
+        """The best bound known without solving, over Z of K = n_components columns or of any; -inf where none is."""
         return -np.inf
 
     @property
@@ -218,6 +256,37 @@ class QuadraticMethod(Method):
     def training_terms(self, m: Moments) -> dict[str, Any]:
         """The parts that training descends, those of Z with `column_scale` applied: the loss itself by default."""
         return self.terms(m)
+
+    @property
+    def _sees_isolated(self) -> bool:
+        """Whether samples without a pair count: where moments weigh all samples alike."""
+        return not self.whitens.startswith("degree")
+
+    def draw_pairs(self, graph: Graph, batch: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        return (draw_with_isolated if self._sees_isolated else Graph.sample_pairs)(graph, batch, rng)
+
+    def batch_terms(
+        self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
+    ) -> dict[str, Any]:
+        """The terms of moments estimated without bias (`_batches`); what is squared in them is too large by O(1/B)."""
+        return self.training_terms(self._batch_moments(za, zb, i, j, graph, penalty))
+
+    def debiased_terms(
+        self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
+    ) -> dict[str, Any]:
+        """2 L((m + n) / 2) - (L(m) + L(n)) / 2, m and n the moments of two halves.
+
+        Without bias where the loss is quadratic in the moments: its squares become products of independent factors.
+        """
+        h = za.shape[0] // 2
+        m = self._batch_moments(za[:h], zb[:h], i[:h], j[:h], graph, penalty)
+        n = self._batch_moments(za[h:], zb[h:], i[h:], j[h:], graph, penalty)
+        whole, first, other = (self.training_terms(moments) for moments in (average(m, n), m, n))
+        return {name: 2 * whole[name] - (first[name] + other[name]) / 2 for name in whole}
+
+    def _batch_moments(self, za: Any, zb: Any, i: Any, j: Any, graph: Graph, penalty: Any) -> Moments:
+        m = batch_moments(za, zb, i, j, graph, centred=self.centred is not None, with_isolated=self._sees_isolated)
+        return m if penalty is None else m.penalised(penalty)
 
     def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
         Z = as_embedding(Z, graph)

@@ -8,10 +8,12 @@ is no spectral filter. What is proven for every Z:
 * rows apart: sum_i d_i min_x [-P_i'x + log sum e^x] over the similarities allowed, P_i = A_i / d_i; for unbounded
   similarities this is the entropy bound sum_i d_i H(P_i);
 * n balanced groups of V samples, cosine: no Z beats the regular simplex,
-  L >= s log[(V - 1) + (N - V) exp(-(n / (n - 1)) / tau)].
+  L >= s log[(V - 1) + (N - V) exp(-(n / (n - 1)) / tau)];
+* cosine in K dimensions: the design bound C11 (_infonce_bounds.py).
 
-Over all embeddings both are reached in cases that can be told from the relation (`exact_optimum`); elsewhere L is
-convex in the similarities, and `certificate` bounds how far from optimal any Z is. Both: see _certificates.py.
+Over all embeddings the first two are reached in cases that can be told from the relation (`exact_optimum`); elsewhere L
+is convex in the similarities, `certificate` bounds how far from optimal any Z is (_certificates.py), and the optimum is
+found by a search that ends at such a proof (_infonce_optimum.py).
 
 Source: Balestriero & LeCun 2022 (arXiv 2205.11508), section 2 (loss); bounds, optima and certificates derived here.
 """
@@ -30,13 +32,16 @@ from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import _certificates
 from spectral_ssl.methods._certificates import Certificate
+from spectral_ssl.methods._infonce_bounds import design_bound, rows_of
+from spectral_ssl.methods._infonce_kernels import uniformity
+from spectral_ssl.methods._infonce_optimum import direct_optimum
 from spectral_ssl.methods.base import Method, as_embedding, tensor_graph
-from spectral_ssl.spectrum import Spectrum
+from spectral_ssl.spectrum import Spectra, Spectrum
 
 __all__ = ["InfoNCE", "SimCLR"]
 
-MAX_SAMPLES = 12_000  # the N x N similarities and what their gradient needs take about 5 GB there
-SIMILARITY_COPIES = 5  # N x N float64 arrays alive at once in an evaluation with its gradient
+MAX_SAMPLES = 50_000  # that a processor descends over: a gradient at K = 128 takes about half a minute there
+SIMILARITY_COPIES = 0  # N x N arrays alive at once in an evaluation with its gradient: blocks of rows only
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,11 @@ class InfoNCE(Method):
     def loss_terms(self, Z: Any, graph: Graph) -> dict[str, torch.Tensor]:
         Z = as_embedding(Z, graph)
         N = graph.n_samples
-        if N > MAX_SAMPLES:
+        if N > MAX_SAMPLES and Z.device.type == "cpu" and Z.requires_grad and torch.is_grad_enabled():
             raise ResourceError(
-                f"InfoNCE compares all {N:,} samples with each other, which needs about "
-                f"{SIMILARITY_COPIES * N**2 * 8 / 2**30:.0f} GB; "
-                f"subsample to at most {MAX_SAMPLES:,}"
+                f"InfoNCE compares all {N:,} samples with each other at every step, {N**2 / 1e9:.1f} billion pairs: "
+                f"half a minute or more on a processor; train on batches, batch_size=1024, on another device, or "
+                f"subsample to at most {MAX_SAMPLES:,} (the loss without its gradient is computed at any size)"
             )
         if self.similarity == "cosine":
             Z = Z / Z.norm(dim=1, keepdim=True).clamp_min(torch.finfo(Z.dtype).tiny)
@@ -80,9 +85,7 @@ class InfoNCE(Method):
         loops = torch.as_tensor(graph.diagonal, dtype=Z.dtype, device=Z.device)
         deg = A.degree - loops
         positives = (Z * A.matmul(Z)).sum() - (loops * (Z**2).sum(dim=1)).sum()
-        S = (Z @ Z.T) / self.temperature
-        S = S.masked_fill(torch.eye(N, dtype=torch.bool, device=Z.device), -torch.inf)
-        return {"alignment": -positives / self.temperature, "uniformity": (deg * torch.logsumexp(S, dim=1)).sum()}
+        return {"alignment": -positives / self.temperature, "uniformity": uniformity(Z, deg, self.temperature)}
 
     def optimum(self, spectrum: Spectrum, n_components: int) -> Optimum:
         raise NotClosedForm(
@@ -94,6 +97,10 @@ class InfoNCE(Method):
         """The minimum over all Z (N, K) on balanced cliques, or on a relation positive on every pair at a temperature
         low enough; kind "exact". Raises NotClosedForm with the reason elsewhere."""
         return _certificates.exact_optimum(self, graph, n_components)
+
+    def direct_optimum(self, spectra: Spectra, n_components: int) -> Optimum | None:
+        """Exact where `exact_optimum` has it; else, over all embeddings and for dot products over maps, certified."""
+        return direct_optimum(self, spectra, n_components)
 
     def certificate(self, Z: Any, graph: Graph) -> Certificate:
         """How far the loss of Z (N, K) can be above the least over all embeddings, of any dimension.
@@ -133,14 +140,50 @@ class InfoNCE(Method):
         out: Array = np.divide(1.0, size, out=np.ones_like(size), where=size > 0)
         return out
 
-    def lower_bound(self, graph: Graph) -> float:
-        """The larger of the bounds in the module docstring."""
+    def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
+        """The largest of the bounds in the module docstring, and for cosines in K = n_components dimensions of C11."""
         bounded = self.similarity == "cosine"
         bound = _row_bound(graph, 1 / self.temperature if bounded else math.inf)
         codes = _certificates.balanced_cliques(graph) if bounded else None
         if codes is not None:
             bound = max(bound, _certificates.simplex_loss(graph, int(codes.max()) + 1, 1 / self.temperature))
+        if bounded and n_components is not None:
+            bound = max(bound, design_bound(rows_of(graph), self.temperature, n_components))
         return bound
+
+    def draw_pairs(self, graph: Graph, batch: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        """As every method's, self-pairs left out: this loss has none."""
+        i, j = graph.sample_pairs(batch, rng)
+        while (again := np.flatnonzero(i == j)).size:
+            if not np.any(graph.degree > graph.diagonal):
+                raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
+            i[again], j[again] = graph.sample_pairs(again.size, rng)
+        return i, j
+
+    def batch_terms(
+        self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
+    ) -> dict[str, Any]:
+        """s' times the mean over the 2B ends e, partner e+, of -s_ee+ / tau + log [(N - 1) mean_f exp(s_ef / tau)].
+
+        The mean is over ends f of samples other than that of e, weighted by 1 / deg_f, all samples alike; s' is the
+        weight of the relation without self-pairs. With B pairs of distinct samples in a regular relation that is
+        NT-Xent of the batch times s', plus s' log((N - 1) / (2B - 1)). Too small by O(1/B), log being concave; samples
+        without a pair, negatives of the whole loss, are never drawn.
+        """
+        Z, ends = torch.cat([za, zb]), np.concatenate([i, j])
+        B, deg = len(i), graph.degree - graph.diagonal
+        s = float(deg.sum())
+        if self.similarity == "cosine":
+            Z = Z / Z.norm(dim=1, keepdim=True).clamp_min(torch.finfo(Z.dtype).tiny)
+        S = Z @ Z.T / self.temperature
+        same = torch.as_tensor(ends, device=Z.device)
+        weight = torch.as_tensor(-np.log(deg[ends]), dtype=Z.dtype, device=Z.device).expand(2 * B, 2 * B)
+        weight = weight.masked_fill(same[:, None] == same[None, :], -torch.inf)
+        spread = torch.logsumexp(S + weight, dim=1) - torch.logsumexp(weight, dim=1)
+        return {
+            "alignment": -s * S.diagonal(B).mean(),
+            "uniformity": s * (spread.mean() + math.log(graph.n_samples - 1)),
+        }
 
 
 def SimCLR(temperature: float = 0.5) -> InfoNCE:

@@ -293,7 +293,7 @@ class VICReg(QuadraticMethod):
             return np.asarray(1 / np.sqrt(np.maximum(np.diag(cov), 1.0)))
         return np.asarray(np.linalg.inv(np.linalg.cholesky(cov)).T)
 
-    def lower_bound(self, graph: Graph) -> float:
+    def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
         """0: a sum of squares, hinges and non-negative weights."""
         return 0.0
 

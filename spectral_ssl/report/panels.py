@@ -14,10 +14,12 @@ from spectral_ssl.report.words import (
     MODELS,
     distinct_labels,
     find_relation,
+    has_references,
     is_bound,
     is_certified,
     method_of,
     number,
+    on_batches,
     variant,
 )
 
@@ -74,6 +76,23 @@ class Panel:
     @property
     def certified(self) -> bool:
         return is_certified(self.row)
+
+    @property
+    def references(self) -> bool:
+        """Whether the closed form is what a network is measured against, and need not reach."""
+        return has_references(self.row)
+
+    @property
+    def on_batches(self) -> bool:
+        return on_batches(self.row)
+
+    def seeds(self, measure: str) -> list[tuple[Array, Array]]:
+        """(steps, values) a monitor saw in each of several runs; empty for a single one."""
+        found = []
+        for place in range(int((self.row.get("seeds") or {}).get("n") or 0)):
+            steps, values = self.array(f"monitor{place}_step"), self.array(f"monitor{place}_{measure}")
+            found += [(steps, values)] if steps is not None and values is not None else []
+        return found
 
     @property
     def collapsed(self) -> bool:
@@ -192,4 +211,5 @@ def setting_caption(payload: Mapping[str, Any], group: Group) -> str:
         parts.append(f"K = {group.n_components}")
     if group.model:
         parts.append(MODELS.get(group.model, group.model))
+    parts += [text for text in payload.get("recipe") or [] if isinstance(text, str)]
     return " · ".join(part for part in parts if part)

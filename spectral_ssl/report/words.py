@@ -28,7 +28,14 @@ NAMES = {
     "alpha_cl": "alpha-CL",
 }
 # what an embedding is a function of
-MODELS = {"free": "all embeddings", "linear": "linear maps of the data", "kernel": "maps of a kernel"}
+MODELS = {
+    "free": "all embeddings",
+    "linear": "linear maps of the data",
+    "kernel": "maps of a kernel",
+    "mlp": "a multilayer perceptron",
+}
+# the optima beside a network's loss, from the one nothing can get below; as in row["references"]
+REFERENCES = {"free": "all embeddings", "kernel": "kernel maps", "linear": "linear maps"}
 # options that change the loss so much that the method goes by another name
 VARIANTS = {
     ("weighting", "degree"): "degree",
@@ -148,6 +155,11 @@ def power(value: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
+def excess_text(excess: float) -> str:
+    """A relative excess; what is below the rounding of the loss is said to be."""
+    return power(excess) if excess >= 1e-15 else "< 1e-15"
+
+
 def is_bound(row: Row) -> bool:
     """Whether theory gives this row a lower bound and no optimum."""
     return row.get("kind") == "bound"
@@ -158,10 +170,28 @@ def is_certified(row: Row) -> bool:
     return row.get("kind") == "certified"
 
 
+def has_references(row: Row) -> bool:
+    """Whether the closed form is a reference that training need not reach: the row is of a network."""
+    return bool(row.get("references"))
+
+
+def reference_losses(row: Row) -> dict[str, float]:
+    """The least losses over the model classes of `REFERENCES` that are known for this row."""
+    found = {name: (row.get("references") or {}).get(name) or {} for name in REFERENCES}
+    return {name: float(record["loss"]) for name, record in found.items() if record.get("loss") is not None}
+
+
+def on_batches(row: Row) -> bool:
+    """Whether the losses training saw are those of batches, not of the whole relation."""
+    return (row.get("training") or {}).get("batch_size") is not None
+
+
 def is_judged(row: Row) -> bool:
-    """Whether a row's angle says anything: the optimum is exact, and its gap open (None: no eigenvalue follows)."""
+    """Whether a row's angle says anything: an exact optimum of its model, whose gap is open (None: no eigenvalue
+    follows)."""
     gap = row.get("gap")
-    return row.get("max_angle") is not None and not is_certified(row) and (gap is None or gap >= GAP_JUDGED)
+    asked = row.get("max_angle") is not None and not is_certified(row) and not has_references(row)
+    return asked and (gap is None or gap >= GAP_JUDGED)
 
 
 def relation_text(relation: Any) -> str:
