@@ -20,7 +20,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import planned_features
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.methods._certificates import MAX_DENSE
-from spectral_ssl.methods.infonce import SIMILARITY_COPIES
+from spectral_ssl.methods.infonce import SWEEP_NUMBERS
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
 from spectral_ssl.training import check_size
@@ -274,8 +274,9 @@ def _training_memory(method: Method, work: Work, n: int) -> float:
     """Bytes that training holds beside what was solved."""
     rows = _rows_per_step(method, work, n)
     size = 4 if work.recipe.dtype in ("float32", "bfloat16") else 8
-    copies = SIMILARITY_COPIES if work.recipe.batch_size is None else BATCH_COPIES
-    similarities = copies * rows**2 if isinstance(method, InfoNCE) else 0
+    similarities = 0
+    if isinstance(method, InfoNCE):
+        similarities = SWEEP_NUMBERS if work.recipe.batch_size is None else BATCH_COPIES * rows**2
     weights, kept = _weights(work)
     return size * (similarities + 4 * weights + rows * kept)
 

@@ -297,7 +297,7 @@ def newton(problem: Problem, V: Array, tol: float) -> Array:
 
 
 def _steihaug(product: Callable[[Array], Array], g: Array, radius: float, enough: float = 0.0) -> tuple[Array, float]:
-    """min <g, x> + <x, Hx>/2 over |x| <= radius, roughly, or to a gradient of `enough`; and the decrease it promises."""
+    """min <g, x> + <x, Hx>/2 over |x| <= radius, roughly or to a gradient of `enough`, and the decrease promised."""
     x, Hx, r = np.zeros_like(g), np.zeros_like(g), g
     p, rr = -r, float((r * r).sum())
     largest = 0.0

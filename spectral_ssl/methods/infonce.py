@@ -33,7 +33,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods import _certificates
 from spectral_ssl.methods._certificates import Certificate
 from spectral_ssl.methods._infonce_bounds import design_bound, rows_of
-from spectral_ssl.methods._infonce_kernels import uniformity
+from spectral_ssl.methods._infonce_kernels import BLOCK, uniformity
 from spectral_ssl.methods._infonce_optimum import direct_optimum
 from spectral_ssl.methods.base import Method, as_embedding, tensor_graph
 from spectral_ssl.spectrum import Spectra, Spectrum
@@ -41,7 +41,7 @@ from spectral_ssl.spectrum import Spectra, Spectrum
 __all__ = ["InfoNCE", "SimCLR"]
 
 MAX_SAMPLES = 50_000  # that a processor descends over: a gradient at K = 128 takes about half a minute there
-SIMILARITY_COPIES = 0  # N x N arrays alive at once in an evaluation with its gradient: blocks of rows only
+SWEEP_NUMBERS = 3 * BLOCK  # similarities and what comes of them, alive at once in an evaluation with its gradient
 
 
 @dataclass(frozen=True)
