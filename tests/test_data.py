@@ -1092,6 +1092,10 @@ BAD_PAIRS = {
     "one named column": ("i\n0\n1\n", "the header has i"),
     "four columns": ("0,1,2,3\n", "the file has 4 columns"),
     "unknown third column": ("from,to,time\n0,1,5\n", "the header has from, to, time"),
+    "two weights": ("i,j,w,weight\n0,1,2,3\n", "the header has i, j, w, weight"),
+    "two weights without i and j": ("from,to,w,weight\n0,1,2,3\n", "the header has from, to, w, weight"),
+    "weight as a row number": ("weight,a\n5,1\n", "the header has weight, a"),
+    "weight in between": ("from,w,to\n5,1,2\n", "the header has from, w, to"),
     "header only": ("i,j\n", r"has a header \(i, j\) and no rows"),
 }
 

@@ -28,6 +28,7 @@ from image_files import (
     python2_pickle,
     write_cifar10,
     write_cifar100,
+    write_mnist,
 )
 
 from spectral_ssl import data as ssd
@@ -145,7 +146,7 @@ def test_broken_cifar_says_what_is_wrong(tmp_path) -> None:
         "not an array": (batch([1]) | {b"data": [1, 2]}, "it is list"),
         "labels short": (batch([1, 2]) | {b"labels": [1]}, "1 labels for 2 images"),
         "labels of text": (batch([1]) | {b"labels": [b"cat"]}, "labels must be a list of class numbers"),
-        "no name": (batch([1]) | {b"labels": [77]}, "label 77 has no name, the file of names has 10"),
+        "beyond": (batch([1]) | {b"labels": [77]}, "image 0 has the label 77, beyond 9"),
     }
     for content, message in changed.values():
         first.write_bytes(python2_pickle(content))
@@ -153,9 +154,32 @@ def test_broken_cifar_says_what_is_wrong(tmp_path) -> None:
     first.write_bytes(pickle.dumps([1, 2]))
     loads(tmp_path, "has no data and no labels: it holds a list")
     first.write_bytes(whole)
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({"label_names": CLASS_NAMES[:7]}, protocol=2))
+    loads(tmp_path, "label 9 has no name, the file of names has 7")
     (tmp_path / "data_batch_4").unlink()
     loads(tmp_path, "has no data_batch_4; it has")
     loads(first, "split='test' chooses among the files of a folder", split="test")
+
+
+def test_labels_beyond_the_classes_are_refused_without_a_file_of_names(tmp_path) -> None:
+    write_cifar10(tmp_path / "ten")
+    (tmp_path / "ten" / "batches.meta").unlink()
+    (tmp_path / "ten" / "test_batch").write_bytes(python2_pickle(batch([1, 2]) | {b"labels": [9, 57]}))
+    loads(tmp_path / "ten", "image 1 has the label 57, beyond 9; is it another version", split="test")
+    write_cifar100(tmp_path / "hundred")
+    content = batch([1, 2]) | {b"fine_labels": [99, 100], b"coarse_labels": [19, 20]}
+    (tmp_path / "hundred" / "test").write_bytes(python2_pickle(content))
+    for label, message in (("fine", "label 100, beyond 99"), ("coarse", "label 20, beyond 19")):
+        loads(tmp_path / "hundred", message, split="test", label=label)
+
+
+def test_classes_may_be_an_array(tmp_path) -> None:
+    write_cifar10(tmp_path)
+    for classes in (np.array([5, 3]), np.array(["dog", "cat"])):
+        assert ssd.load_dataset("cifar10", path=tmp_path, classes=classes).y.tolist() == [3, 5]
+        assert ssd.load_dataset(tmp_path, classes=classes).y.tolist() == [3, 5]
+    write_mnist(tmp_path / "clothes")
+    assert ssd.fashion_mnist(path=tmp_path / "clothes", classes=np.int64(2)).y.tolist() == [2, 2]
 
 
 def test_python_3_pickles_of_the_same_contents_are_read(tmp_path) -> None:

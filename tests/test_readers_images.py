@@ -139,6 +139,15 @@ def test_broken_idx_files_say_what_is_wrong(tmp_path) -> None:
     loads(labels, "split='train' chooses among the files of a directory", split="train")
 
 
+@pytest.mark.parametrize("shape", [(0, 28, 28), (5, 0, 28), (5, 28, 0), (5, 0), (5, 2, 0, 3)])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_idx_files_without_entries_are_refused(tmp_path, shape, packed) -> None:
+    content = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+    file = tmp_path / ("any.gz" if packed else "any")
+    file.write_bytes(gzip.compress(content) if packed else content)
+    loads(file, "holds nothing: its header says shape")
+
+
 def test_broken_gz_files_say_what_is_wrong(tmp_path) -> None:
     write_mnist(tmp_path, packed=True)
     file = tmp_path / "train-images-idx3-ubyte.gz"
@@ -204,6 +213,15 @@ def test_broken_stl10_says_what_is_wrong(tmp_path) -> None:
     loads(tmp_path, "row 9999 of fold 0, but 4 images", fold=0)
     (tmp_path / "fold_indices.txt").write_text("zero one\n")
     loads(tmp_path, "should have 10 lines of row numbers", fold=0)
+    for digits in (25, 5000):
+        (tmp_path / "fold_indices.txt").write_text("9" * digits)
+        loads(tmp_path, "should have 10 lines of row numbers", fold=0)
+    (tmp_path / "fold_indices.txt").write_text("0 2 1 2\n")
+    loads(tmp_path, "fold 0 lists row 2 twice", fold=0)
+    names = (tmp_path / "class_names.txt").read_text()
+    (tmp_path / "class_names.txt").write_text("one\ntwo\n")
+    loads(tmp_path, "label 9 has no name, the file of names has 2")
+    (tmp_path / "class_names.txt").write_text(names)
     (tmp_path / "train_y.bin").write_bytes(b"\1\2\3")
     loads(tmp_path, "has 3 labels, but there are 4 images")
     (tmp_path / "train_y.bin").write_bytes(b"\1\2\0\4")
@@ -230,6 +248,29 @@ def test_pictures_of_folders_come_sorted_with_the_folders_as_classes(tmp_path, s
         assert data.image_shape == (5, 4, 3)
         np.testing.assert_array_equal(data.X, [arrays[name].ravel() for name in order])
         assert "files" not in data.subset([0, 3]).meta
+
+
+def test_links_show_every_picture_once_under_its_own_class(tmp_path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    write_pictures(root)
+    write_pictures(root / ".store")
+    write_pictures(outside)
+    before = ssd.read_dataset(root).meta["files"]
+    (root / "alias").symlink_to("dog")  # sorted before it
+    (root / "cat" / "again.png").symlink_to("../dog/z.png")
+    (root / "cat" / "up").symlink_to("..")
+    (root / "dog" / "above").symlink_to(tmp_path)
+    (root / "dog" / "loop").symlink_to("loop")
+    assert ssd.read_dataset(root).meta["files"] == before
+    (root / "emu").symlink_to(outside / "dog")  # what lies elsewhere, or hidden, is shown by its link, and once
+    (root / "fox").symlink_to(outside / "dog")
+    (root / "gnu").mkdir()
+    (root / "gnu" / "a.png").symlink_to("../.store/dog/a.png")
+    (outside / "dog" / "loop").symlink_to(outside / "dog")
+    data = ssd.read_dataset(root)
+    assert data.meta["files"] == (*before, "emu/a.png", "emu/z.png", "gnu/a.png")
+    (root / "cat" / "gone.png").symlink_to("nowhere.png")
+    loads(root, "gone.png cannot be read as a picture")
 
 
 def test_pictures_resized_gray_limited_and_flat(tmp_path) -> None:
@@ -371,6 +412,11 @@ def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch) -
     for folder in ("cifar", "stl"):
         with pytest.raises(ResourceError, match="needs"):
             ssd.read_dataset(tmp_path / folder)
+    for shape in ((6, 12), (6, 2, 2, 3)):
+        (tmp_path / "axes").write_bytes(idx_bytes(np.ones(shape, int)))
+        with pytest.raises(ResourceError, match=r"6 rows of 12 features as float64 needs .*; take a part with limit="):
+            ssd.read_dataset(tmp_path / "axes")
+        assert ssd.read_dataset(tmp_path / "axes", limit=3).n_samples == 3
 
 
 def test_what_is_promised_by_sparse_files_takes_no_memory(tmp_path) -> None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
+import subprocess
 import sys
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -150,6 +153,43 @@ def test_broken_parquet_files_and_options(tmp_path, monkeypatch) -> None:
     loads(file, r"needs pyarrow, which is not installed: pip install 'spectral_ssl\[data\]'")
 
 
+FUZZ = """
+import contextlib, pathlib, sys
+import numpy as np
+import pyarrow  # before anything is damaged
+from spectral_ssl import data as ssd
+from spectral_ssl.errors import DataError, ResourceError
+file = pathlib.Path(sys.argv[1])
+whole = file.read_bytes()
+footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+rng = np.random.default_rng(0)
+for _ in range(600):
+    damaged = bytearray(whole)
+    damaged[rng.integers(footer, len(whole))] = rng.integers(256)
+    file.with_name("b.parquet").write_bytes(damaged)
+    with contextlib.suppress(DataError, ResourceError):  # and nothing else
+        ssd.read_dataset(file.with_name("b.parquet"))
+"""
+
+
+def test_a_changed_byte_in_the_footer_ends_in_a_sentence_never_in_an_abort(tmp_path) -> None:
+    """In a process of its own: some of these bytes made pyarrow abort when single chunks were looked at."""
+    table = pyarrow.table({"a": [1.0, 2, 3], "e": [[1.0, 2], [3, 4], [5, 6]], "y": ["u", "v", None]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    ended = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(tmp_path / "a.parquet")], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+@pytest.mark.parametrize("columns", [{"zzzz": [1, 2], "y": [1, 2]}, {"a": [1, 2], "y": ["zzzz", "b"]}])
+def test_names_and_labels_that_are_no_utf_8_are_refused(tmp_path, columns) -> None:
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet", store_schema=False)
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content.replace(b"zzzz", b"zz\xff\xfe"))
+    loads(tmp_path / "a.parquet", "truncated or not a parquet file .*utf-8")
+
+
 # --- arrays that stay in their file ----------------------------------------------------------------------------------
 
 
@@ -240,6 +280,42 @@ def test_an_array_that_does_not_fit_points_to_the_map(tmp_path, monkeypatch) -> 
     with pytest.raises(ResourceError, match="a subset of 300 rows needs"):
         data.subset(range(300))
     assert data.subset(range(100)).n_samples == 100
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives_that_do_not_fit_are_refused_before_they_are_unpacked(tmp_path, monkeypatch, save) -> None:
+    X = np.zeros((20_000, 40), np.uint8)
+    save(tmp_path / "x.npz", X=X, y=np.zeros(20_000, np.uint8))
+    save(tmp_path / "y.npz", X=np.zeros(2_000_000), y=np.zeros(2, np.uint8))
+    assert ssd.read_dataset(tmp_path / "x.npz").n_samples == 20_000
+    monkeypatch.setattr("spectral_ssl.data._memory.available_memory", lambda: 4e6)  # 3.2 MB may be used
+    tracemalloc.start()
+    for name, message in (
+        ("x", r"array 'X' of shape \(20000, 40\) as float64 needs"),
+        ("y", "array 'X' needs 0.016 GB"),
+    ):
+        with pytest.raises(ResourceError, match=f"{message}.*; save it as npy and pass mmap=True"):
+            ssd.read_dataset(tmp_path / f"{name}.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes  # nothing of their size was made
+
+
+def test_an_archive_whose_header_promises_more_than_it_holds_is_truncated(tmp_path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**5)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("X.npy", header.getvalue() + bytes(16))
+    loads(tmp_path / "x.npz", r"truncated or not a npz file .its header says shape \(1000000000, 100000\)")
+
+
+def test_text_that_does_not_fit_is_refused_before_it_is_parsed(tmp_path, monkeypatch) -> None:
+    (tmp_path / "x.csv").write_text("a,b,y\n" + "1,2,3\n" * 1000)
+    (tmp_path / "p.csv").write_text("i,j\n" + "1,2\n" * 1000)
+    monkeypatch.setattr("spectral_ssl.data._memory.available_memory", lambda: 10_000.0)
+    for read, name in ((ssd.read_dataset, "x.csv"), (ssd.read_pairs, "p.csv")):
+        with pytest.raises(ResourceError, match=r"1,001 rows of 2 features as float64 needs .* are free; save it as"):
+            read(tmp_path / name)
 
 
 # --- raw numbers -----------------------------------------------------------------------------------------------------

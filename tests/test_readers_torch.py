@@ -196,6 +196,22 @@ def test_what_is_no_data_set_says_why(held, message) -> None:
     assert "\n" not in str(caught.value)
 
 
+def keyed(i: int):
+    return ({} if i == 5 else {0: X[i]})[0]
+
+
+@pytest.mark.parametrize("workers", [None, 0, 1])
+def test_a_data_set_that_raises_names_the_sample(workers) -> None:
+    held = Items(keyed)
+    if workers is not None:
+        held = DataLoader(held, batch_size=2, num_workers=workers)
+    item = "sample 5" if workers is None else "batch 2"
+    with pytest.raises(DataError, match=f"{item} cannot be read: KeyError: .*0") as caught:
+        ssd.from_torch(held)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)  # where it came from stays to be seen
+
+
 def test_an_endless_stream_ends_at_its_limit_or_at_the_memory(monkeypatch) -> None:
     endless = Stream(lambda i: torch.ones(100), n=None)
     assert ssd.from_torch(endless, limit=5).n_samples == 5

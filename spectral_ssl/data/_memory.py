@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spectral_ssl.errors import ResourceError
 
-__all__ = ["available_memory", "check_memory"]
+__all__ = ["available_memory", "check_memory", "check_rows"]
 
 FRACTION = 0.8  # of the free memory that one data set may take: what is computed from it needs room too
 
@@ -38,6 +38,15 @@ def check_memory(n_bytes: float, what: str, hint: str = "") -> None:
         raise ResourceError(
             f"{what} needs {_gigabytes(n_bytes)}, and {_gigabytes(free)} are free{'; ' if hint else ''}{hint}"
         )
+
+
+def check_rows(n_rows: int, n_features: int, what: str, hint: str) -> None:
+    """Refuse rows that would not fit as float64.
+
+    Raises:
+        ResourceError: As `check_memory`.
+    """
+    check_memory(8.0 * n_rows * n_features, f"{what}: {n_rows:,} rows of {n_features:,} features as float64", hint)
 
 
 def _gigabytes(n_bytes: float) -> str:

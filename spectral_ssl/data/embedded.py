@@ -66,7 +66,9 @@ def load_dataset(name_or_path: str | os.PathLike[str], **options: Any) -> Datase
     """
     from spectral_ssl import spec
 
-    options = {key: value.item() if isinstance(value, np.generic) else value for key, value in options.items()}
+    options = {
+        key: value.tolist() if isinstance(value, np.generic | np.ndarray) else value for key, value in options.items()
+    }
     if isinstance(name_or_path, str) and name_or_path in DATASETS:
         return spec.bind(DATASETS, name_or_path, options, kind="data set")()
     if isinstance(name_or_path, str) and name_or_path == "file":

@@ -7,6 +7,7 @@ are needed and where they are to be had.
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -176,7 +177,7 @@ def _place(name: str, home: Home, path: StrPath | None) -> Path:
 
 def _numbers(classes: Any, names: Sequence[str], what: str) -> list[Any]:
     """Names of classes as their numbers."""
-    entries = [classes] if isinstance(classes, (str, int)) else list(classes)
+    entries = [classes] if isinstance(classes, str | numbers.Integral) else list(classes)
     for entry in entries:
         if isinstance(entry, str) and entry not in names:
             raise DataError(f"{what}: no class {entry!r}: {did_you_mean(entry, names)}")

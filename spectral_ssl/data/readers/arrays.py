@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectral_ssl.data._checks import check_int
-from spectral_ssl.data._memory import check_memory
+from spectral_ssl.data._memory import check_memory, check_rows
 from spectral_ssl.data.readers.files import Table, one_of, plain_kind
 from spectral_ssl.errors import DataError, ResourceError, did_you_mean
 
@@ -17,6 +18,7 @@ __all__ = ["array_table", "load_npy", "load_npz", "npz_keys", "read_npy", "read_
 
 ARRAY_KEYS = ("X", "data", "Z")  # of an npz file, tried in this order
 COLOURS = (1, 3, 4)  # how many channels an image may have: grey, red-green-blue, and a fourth that is transparency
+HINT_NPZ = "save it as npy and pass mmap=True"
 RAW_DTYPES = ("float64", "float32", "float16", "uint8", "int8", "uint16", "int16", "int32", "int64")
 
 
@@ -87,7 +89,7 @@ def read_raw(
     X = np.memmap(file, dtype=kind, mode="r", offset=offset, shape=(N, D))
     if mmap:
         return Table(_mapped(file, X), {"dtype": dtype})
-    check_memory(8.0 * X.size, f"{file}: {N:,} rows of {D:,} features as float64", "pass mmap=True")
+    check_rows(N, D, str(file), "pass mmap=True")
     return Table(np.array(X), {"dtype": dtype})
 
 
@@ -179,8 +181,26 @@ def npz_keys(file: Path) -> list[str]:
 def load_npz(file: Path, key: str) -> npt.NDArray[Any]:
     try:
         with np.load(file, allow_pickle=False) as archive:
+            _check_entry(file, archive.zip, key)
             return np.asarray(archive[key])
+    except ResourceError:
+        raise
     except MemoryError:
         raise _too_large(file) from None
     except Exception as error:
         raise _broken(file, error) from None
+
+
+def _check_entry(file: Path, archive: Any, key: str) -> None:
+    """Whether one array of an archive fits, by its header: packed zeros of any number are a few bytes."""
+    entry = archive.getinfo(key + ".npy" if key + ".npy" in archive.namelist() else key)
+    what = f"{file}: array {key!r}"
+    check_memory(entry.file_size, what, HINT_NPZ)  # before its header, which could be as long
+    with archive.open(entry) as stream:
+        newer = np.lib.format.read_magic(stream) != (1, 0)
+        header = np.lib.format.read_array_header_2_0 if newer else np.lib.format.read_array_header_1_0
+        shape, _, dtype = header(stream)
+    size = math.prod(shape)
+    if size * dtype.itemsize > entry.file_size and not dtype.hasobject:
+        raise ValueError(f"its header says shape {shape} of {dtype}, and it has {entry.file_size:,} bytes")
+    check_memory(8.0 * size, f"{what} of shape {shape} as float64", HINT_NPZ)

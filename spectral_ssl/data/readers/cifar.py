@@ -55,7 +55,7 @@ def read_cifar10(
             parts.append(_records(folder, name, 1, 0))
         else:
             batch = _batch(folder, name, ("data", "labels"))
-            parts.append((batch["data"], _whole(batch["labels"], folder.where(name), len(batch["data"]))))
+            parts.append((batch["data"], _whole(batch["labels"], folder.where(name), len(batch["data"]), 9)))
     words = _names(folder, "batches.meta", "label_names", "batches.meta.txt")
     return _table((np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), words), file, split,
                   classes, limit, scale, channels)  # fmt: skip
@@ -87,7 +87,8 @@ def read_cifar100(
         X, y = _records(folder, name, 2, 0 if label == "coarse" else 1)
     else:
         batch = _batch(folder, name, ("data", f"{label}_labels"))
-        X, y = batch["data"], _whole(batch[f"{label}_labels"], folder.where(name), len(batch["data"]))
+        highest = 19 if label == "coarse" else 99
+        X, y = batch["data"], _whole(batch[f"{label}_labels"], folder.where(name), len(batch["data"]), highest)
     words = _names(folder, "meta", f"{label}_label_names", f"{label}_label_names.txt")
     return _table((X, y, words), file, split, classes, limit, scale, channels, label=label)
 
@@ -153,13 +154,22 @@ def _batch(folder: Folder, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
     return batch
 
 
-def _whole(labels: Any, what: str, n_samples: int) -> npt.NDArray[np.int64]:
+def _whole(labels: Any, what: str, n_samples: int, highest: int) -> npt.NDArray[np.int64]:
     values = labels.tolist() if isinstance(labels, np.ndarray) else labels
-    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 100 for value in values):
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 256 for value in values):
         raise DataError(f"{what}: labels must be a list of class numbers from 0")
     if len(values) != n_samples:
         raise DataError(f"{what}: {len(values):,} labels for {n_samples:,} images; get it again")
-    return np.array(values, dtype=np.int64)
+    return _checked(np.array(values, dtype=np.int64), highest, what)
+
+
+def _checked(y: npt.NDArray[np.int64], highest: int, what: str) -> npt.NDArray[np.int64]:
+    if y.max() > highest:
+        raise DataError(
+            f"{what}: image {int(y.argmax())} has the label {y.max()}, beyond {highest}; is it another version of "
+            "CIFAR?"
+        )
+    return y
 
 
 def _records(folder: Folder, name: str, n_labels: int, which: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -171,14 +181,8 @@ def _records(folder: Folder, name: str, n_labels: int, which: int) -> tuple[npt.
             f", {n_labels} for labels and {N_BYTES:,} per image; get it again"
         )
     records = content.reshape(-1, width)
-    y = records[:, which].astype(np.int64)
     highest = 9 if n_labels == 1 else (19, 99)[which]
-    if y.max() > highest:
-        raise DataError(
-            f"{folder.where(name)}: image {int(y.argmax())} has the label {y.max()}, beyond {highest}; is it another "
-            "version of CIFAR?"
-        )
-    return records[:, n_labels:], y
+    return records[:, n_labels:], _checked(records[:, which].astype(np.int64), highest, folder.where(name))
 
 
 def _names(folder: Folder, meta: str, key: str, text: str) -> list[str] | None:
@@ -203,8 +207,6 @@ def _table(
     **meta: Any,
 ) -> Table:
     X, y, names = found
-    if names is not None and len(names) <= int(y.max()):
-        raise DataError(f"{file}: label {y.max()} has no name, the file of names has {len(names)}; get it again")
     return image_table(
         X.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1),
         str(file),

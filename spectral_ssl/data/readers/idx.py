@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectral_ssl.data._memory import check_memory
+from spectral_ssl.data._memory import check_memory, check_rows
 from spectral_ssl.data.readers.arrays import array_table
 from spectral_ssl.data.readers.files import Table, existing, head_of, one_of, opened
 from spectral_ssl.data.readers.pixels import Scale, chosen, image_table
@@ -63,6 +63,8 @@ def read_idx(
             f"{images} has one axis of {len(array):,} entries, as labels do; name the file of images (...-images-idx3-"
             "ubyte), labels are found beside it"
         )
+    if 0 in array.shape:
+        raise DataError(f"{images} holds nothing: its header says shape {array.shape}; get it again")
     beside = _labels_beside(images)
     y = None if beside is None else _labels(beside, len(array))
     meta: dict[str, Any] = {} if beside is None else {"labels_from": str(beside)}
@@ -75,6 +77,7 @@ def read_idx(
     if scale != "stored":
         raise DataError(f"{images}: scale={scale!r} is for grey images, this array has shape {array.shape}")
     rows = chosen(len(array), str(images), y=y, classes=classes, limit=limit)
+    check_rows(len(rows), math.prod(array.shape[1:]), str(images), "take a part with limit= or classes=")
     return array_table(array[rows], meta, str(images), None if y is None else y[rows])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -105,15 +106,36 @@ def is_image_folder(file: Path) -> bool:
     return file.is_dir() and next(_walk(file), None) is not None
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Pictures below a folder, sorted, without hidden files and folders."""
+def _walk(root: Path) -> Iterator[Path]:
+    """Pictures below a folder, sorted, without hidden files and folders; each once, whatever links there are."""
+    real = Path(os.path.realpath(root))
+    yield from _below(root, {real}, set(real.parents))
+
+
+def _below(folder: Path, walked: set[Path], above: set[Path]) -> Iterator[Path]:
+    """walked: the root, and what links lead to; above: folders that hold the root, where a link would go in circles."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
+        if entry.is_symlink() and entry.exists():
+            target = Path(os.path.realpath(entry))
+            if target in above or _is_shown(target, walked):
+                continue
+            walked.add(target)
         if entry.is_dir():
-            yield from _walk(entry)
+            yield from _below(entry, walked, above)
         elif entry.suffix.lower() in SUFFIXES:
             yield entry
+
+
+def _is_shown(target: Path, walked: set[Path]) -> bool:
+    """Whether it is one of these, or below one and not hidden there, as the stores are that whole sets link into."""
+    for place in (target, *target.parents):
+        if place in walked:
+            return True
+        if place.name.startswith("."):
+            return False
+    return False
 
 
 def _listed(root: Path) -> Iterator[tuple[Path, str | None]]:

@@ -94,11 +94,11 @@ def _pair_columns(layout: Layout) -> list[int]:
     weights = [position for position, name in enumerate(lower) if name in ("weight", "w")]
     if "i" in lower and "j" in lower:
         columns = [lower.index("i"), lower.index("j"), *weights]
-    elif n_columns >= 2:
-        columns = [0, 1, *(position for position in weights if position > 1)]
+    elif n_columns >= 2 and not {0, 1} & set(weights):
+        columns = [0, 1, *weights]
     else:
         columns = []
-    if len(columns) < 2 or len(columns) != n_columns:
+    if len(columns) not in (2, 3) or len(columns) != n_columns:
         raise DataError(
             f"{file}: pairs need the columns i, j and maybe weight, the header has {', '.join(header)}; rename or drop "
             "columns"

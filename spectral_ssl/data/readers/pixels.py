@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectral_ssl.data._checks import FloatArray, ImageShape, check_int
-from spectral_ssl.data._memory import check_memory
+from spectral_ssl.data._memory import check_rows
 from spectral_ssl.data.readers.files import Table, one_of
 from spectral_ssl.errors import DataError, did_you_mean
 
@@ -82,11 +82,14 @@ def image_table(
     """The images chosen, as float64 rows. `images` may be a view of a mapped file in any order: blocks are copied.
 
     Raises:
-        DataError: As `chosen`; labels of another length; a scale or channels of another name; floats to be scaled.
+        DataError: As `chosen`; labels of another length, or beyond the names; a scale or channels of another name;
+            floats to be scaled.
         ResourceError: The rows do not fit into memory; raised before they are read.
     """
     if y is not None and len(y) != len(images):
         raise DataError(f"{what}: {len(y):,} labels, but {len(images):,} images; these files do not belong together")
+    if y is not None and names is not None and len(names) <= y.max(initial=-1):
+        raise DataError(f"{what}: label {y.max()} has no name, the file of names has {len(names)}; get it again")
     rows = chosen(len(images), what, y=y, names=names, classes=classes, limit=limit)
     X = rows_of_images(images, rows, what, scale=scale, channels=channels)
     found: dict[str, Any] = {"pixels": _range(images.dtype, scale), **(meta or {})}
@@ -121,11 +124,7 @@ def rows_of_images(
     if mixes and colours < 3:
         raise DataError(f"{what}: channels='gray' mixes red, green and blue, but there are {colours} channels")
     n_features = images.shape[1] * images.shape[2] * (1 if mixes else colours)
-    check_memory(
-        8.0 * len(rows) * n_features,
-        f"{what}: {len(rows):,} rows of {n_features:,} features as float64",
-        "take a part with limit= or classes=",
-    )
+    check_rows(len(rows), n_features, what, "take a part with limit= or classes=")
     X = np.empty((len(rows), n_features))
     step = max(1, BLOCK // n_features)
     for start in range(0, len(rows), step):

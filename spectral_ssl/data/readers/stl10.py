@@ -106,9 +106,15 @@ def _fold(folder: Folder, split: str, fold: int, n_samples: int) -> npt.NDArray[
         raise DataError(f"{folder.path}: fold={fold} is a part of split='train', not of {split!r}")
     name = folder.find("fold_indices.txt")
     lines = folder.lines(name)
-    if len(lines) <= fold or not all(word.isdecimal() for word in lines[fold].split()):
+    if len(lines) <= fold or not all(map(_is_row_number, lines[fold].split())):
         raise DataError(f"{folder.where(name)} should have {N_FOLDS} lines of row numbers; get it again")
     rows = np.array([int(word) for word in lines[fold].split()], dtype=np.int64)
     if rows.size == 0 or rows.max() >= n_samples:
         raise DataError(f"{folder.where(name)}: row {rows.max(initial=0)} of fold {fold}, but {n_samples:,} images")
+    if np.unique(rows).size < rows.size:
+        raise DataError(f"{folder.where(name)}: fold {fold} lists row {np.bincount(rows).argmax()} twice; get it again")
     return rows
+
+
+def _is_row_number(word: str) -> bool:
+    return word.isdecimal() and len(word) < 10  # Python's int and numpy's refuse longer and longer ones

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spectral_ssl.data._checks import FloatArray, check_int
-from spectral_ssl.data._memory import check_memory
+from spectral_ssl.data._memory import check_rows
 from spectral_ssl.data.readers.files import Table, missing_extra
 from spectral_ssl.data.readers.text import special_columns
-from spectral_ssl.errors import DataError
+from spectral_ssl.errors import DataError, ResourceError, SpectralSSLError
 
 __all__ = ["is_parquet", "read_parquet"]
 
 SUFFIXES = (".parquet", ".pq")
 PANDAS_INDEX = re.compile(r"^__index_level_\d+__$")
+BATCH = 4096  # rows read at once; the first batch tells how long lists are
 
 
 def read_parquet(file: Path, *, label_column: str | int | None = None, limit: int | None = None) -> Table:
@@ -30,6 +32,16 @@ def read_parquet(file: Path, *, label_column: str | int | None = None, limit: in
         label_column: A name, or a position from 0.
         limit: At most so many rows, the first ones.
     """
+    with _readable(file):
+        return _table(file, label_column, limit)
+
+
+def is_parquet(file: Path) -> bool:
+    """By its suffix."""
+    return not file.is_dir() and file.suffix.lower() in SUFFIXES
+
+
+def _table(file: Path, label_column: str | int | None, limit: int | None) -> Table:
     parquet = _open(file)
     names = list(parquet.schema_arrow.names)
     if len(set(names)) < len(names):
@@ -43,11 +55,7 @@ def read_parquet(file: Path, *, label_column: str | int | None = None, limit: in
     n_rows = parquet.metadata.num_rows
     if limit is not None:
         n_rows = min(n_rows, check_int(limit, f"{file}: limit", low=2))
-    n_features = round(_count_values(parquet, columns) / max(1, parquet.metadata.num_rows))
-    check_memory(
-        8.0 * n_rows * n_features, f"{file}: {n_rows:,} rows of {n_features:,} features as float64", "pass limit="
-    )
-    table = _read(file, parquet, [*columns, *special.values()], n_rows)
+    table = _read(file, parquet, columns, list(special.values()), n_rows)
     blocks = [_numbers(file, name, table.column(name)) for name in columns]
     meta: dict[str, Any] = {"feature_names": _feature_names(columns, blocks)}
     left_out = [name for name in names if PANDAS_INDEX.match(name)]
@@ -60,9 +68,18 @@ def read_parquet(file: Path, *, label_column: str | int | None = None, limit: in
     return Table(np.hstack(blocks), meta, found["labels"], found["source"])
 
 
-def is_parquet(file: Path) -> bool:
-    """By its suffix."""
-    return not file.is_dir() and file.suffix.lower() in SUFFIXES
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """On a broken file pyarrow raises exceptions of many kinds, some only when names or entries are looked at."""
+    try:
+        yield
+    except SpectralSSLError:
+        raise
+    except MemoryError as error:
+        raise ResourceError(f"{file} does not fit into memory, or is damaged ({error}); pass limit=") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{file} is truncated or not a parquet file ({reason}); write it again") from None
 
 
 def _open(file: Path) -> Any:
@@ -70,53 +87,41 @@ def _open(file: Path) -> Any:
         from pyarrow import parquet
     except ImportError:
         raise missing_extra("pyarrow", f"reading {file}") from None
-    try:
-        return parquet.ParquetFile(file, page_checksum_verification=True)
-    except Exception as error:  # pyarrow raises its own kinds, and OSError for a broken footer
-        raise _broken(file, error) from None
+    return parquet.ParquetFile(file, page_checksum_verification=True)
 
 
-def _count_values(parquet: Any, columns: Sequence[str]) -> int:
-    """Entries of these columns, those of their lists counted one by one, as the footer says."""
-    footer = parquet.metadata
-    chunks = (footer.row_group(g).column(k) for g in range(footer.num_row_groups) for k in range(footer.num_columns))
-    return sum(
-        chunk.num_values
-        for chunk in chunks
-        if chunk.path_in_schema in columns or chunk.path_in_schema.split(".")[0] in columns
-    )
-
-
-def _read(file: Path, parquet: Any, columns: Sequence[str], n_rows: int) -> Any:
+def _read(file: Path, parquet: Any, columns: Sequence[str], special: Sequence[str], n_rows: int) -> Any:
+    """The first rows as a table of pyarrow; refused after the first batch if they would not fit."""
     import pyarrow
 
     batches, have = [], 0
-    try:
-        for batch in parquet.iter_batches(columns=list(columns)):
-            batches.append(batch)
-            have += batch.num_rows
-            if have >= n_rows:
-                break
-        if have:
-            return pyarrow.Table.from_batches(batches).slice(0, n_rows)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _broken(file, error) from None
-    raise DataError(f"{file} has the columns {', '.join(columns)} and no rows")
+    for batch in parquet.iter_batches(batch_size=BATCH, columns=[*columns, *special]):
+        if have == 0 and batch.num_rows:
+            n_features = round(sum(_count_values(batch.column(name)) for name in columns) / batch.num_rows)
+            check_rows(n_rows, n_features, str(file), "pass limit=")
+        batches.append(batch)
+        have += batch.num_rows
+        if have >= n_rows:
+            break
+    if not have:
+        raise DataError(f"{file} has the columns {', '.join([*columns, *special])} and no rows")
+    return pyarrow.Table.from_batches(batches).slice(0, n_rows)
 
 
-def _broken(file: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{file} is truncated or not a parquet file ({reason}); write it again")
+def _count_values(array: Any) -> int:
+    """Entries of a column, those of its lists one by one; not from the footer, where a damaged one ends the process."""
+    return len(array.flatten()) if _is_list(array.type) else len(array)
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _numbers(file: Path, name: str, column: Any) -> FloatArray:  # (N, 1), or (N, length of the lists)
-    from pyarrow import types
-
-    kind = column.type
     _check_no_nulls(file, name, column)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if _is_list(column.type):
         flat = column.combine_chunks().flatten()
         _check_lists(file, name, column)
         if flat.null_count:

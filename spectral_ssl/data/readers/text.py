@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectral_ssl.data._checks import FloatArray, check_int
+from spectral_ssl.data._memory import check_rows
 from spectral_ssl.data.readers.files import Table
 from spectral_ssl.errors import DataError, SpectralWarning, did_you_mean
 
@@ -252,6 +253,10 @@ def load_numbers(
 ) -> npt.NDArray[Any]:
     if len(set(map(len, layout.first))) > 1:
         raise ValueError("rows of different lengths")
+    with layout.file.open("rb") as stream:
+        n_lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
+    n_columns = layout.n_columns if columns is None else len(columns)
+    check_rows(n_lines, n_columns, str(layout.file), "save it as npy or raw numbers and pass mmap=True")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # older numpy reads 3.7 as the integer 3, with a DeprecationWarning
         table: npt.NDArray[Any] = np.loadtxt(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from spectral_ssl.data._checks import ImageShape, check_int
 from spectral_ssl.data._memory import check_memory
 from spectral_ssl.data.dataset import Dataset
-from spectral_ssl.errors import DataError, SpectralWarning
+from spectral_ssl.errors import DataError, SpectralSSLError, SpectralWarning
 
 __all__ = ["from_torch"]
 
@@ -48,7 +48,7 @@ def from_torch(
         name: Name of the data set.
 
     Raises:
-        DataError: An object that is neither; samples of another form, or that differ in shape.
+        DataError: An object that is neither; samples that cannot be read, of another form, or that differ in shape.
         ResourceError: The rows do not fit into memory, or an endless stream without a limit.
     """
     what = f"data {name!r}"
@@ -141,11 +141,28 @@ def _length(thing: Any) -> int | None:
 
 def _samples(thing: Any, loader: bool, what: str) -> Iterator[Sample]:
     if loader and (thing.batch_size is not None or getattr(thing, "batch_sampler", None) is not None):
-        for number, batch in enumerate(thing):
-            yield from _unbatched(batch, f"{what}: batch {number}")
+        for where, batch in _given(thing, f"{what}: batch"):
+            yield from _unbatched(batch, where)
         return
-    for number, item in enumerate(_items(thing, loader, what)):
-        yield _sample(item, f"{what}: sample {number}")
+    for where, item in _given(_items(thing, loader, what), f"{what}: sample"):
+        yield _sample(item, where)
+
+
+def _given(entries: Iterable[Any], what: str) -> Iterator[tuple[str, Any]]:
+    """(words for messages, entry) in turn; what the user's own code raises becomes a DataError that names the entry."""
+    for number in itertools.count():
+        try:
+            if number == 0:
+                stream = iter(entries)
+            entry = next(stream)
+        except StopIteration:
+            return
+        except (SpectralSSLError, MemoryError):
+            raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]  # of a worker's error the last line says it
+            raise DataError(f"{what} {number} cannot be read: {type(error).__name__}: {lines[-1]}") from error
+        yield f"{what} {number}", entry
 
 
 def _items(thing: Any, loader: bool, what: str) -> Iterable[Any]:
