@@ -314,11 +314,15 @@ def _command(name: str, entry: Entry) -> click.Command:
         ctx: click.Context, /, config: str | None, json: bool, quiet: bool, debug: bool, **values: Any
     ) -> Job:
         # Only understood here, run later: click would put its own words to Ctrl-C and broken pipes.
-        arguments = read_config(Path(config), options) if config else {}
+        arguments = read_config(Path(config), options, ctx.command_path.removeprefix(f"{PROGRAM} ")) if config else {}
         for key, value in values.items():
             if ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE:
                 arguments[key] = value
-        missing = [_flag(key) for key, option in options.items() if option.required and key not in arguments]
+        missing = [
+            key.upper() if option.positional else _flag(key)
+            for key, option in options.items()
+            if option.required and key not in arguments
+        ]
         if missing:
             raise click.UsageError(f"{', '.join(missing)} must be given.", ctx)
         return Job(function, arguments, as_json=json, quiet=quiet)
@@ -340,7 +344,10 @@ def _parameter(option: Option, help: str) -> click.Parameter:
         several = placeholder.endswith(",...")  # a list is given as several words
         hint = typing.get_args(option.hint)[0] if several else option.hint
         nargs = -1 if several else 1
-        return _Argument(option.name, help, type=_Value(hint), nargs=nargs, required=option.required)
+        # never required by click: a configuration file may give it
+        shown = option.name.upper() + "..." * several
+        shown = shown if option.required else f"[{shown}]"
+        return _Argument(option.name, help, type=_Value(hint), nargs=nargs, required=False, metavar=shown)
     if not (option.required or option.default is None):
         help = f"{help} [default: {_shown(option.default)}]".lstrip()
     if placeholder == "BOOLEAN":
@@ -366,11 +373,11 @@ def read_docstring(docstring: str) -> tuple[str, dict[str, str]]:
     return text.strip(), {name: " ".join(words.split()) for name, words in entries}
 
 
-def read_config(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
+def read_config(path: Path, options: Mapping[str, Option], command: str) -> dict[str, Any]:
     """Option values from a JSON or TOML file, checked against the annotations.
 
     The record of a run (run.json) counts as its configuration, so that a run can be repeated; where it wrote to
-    (``out``) is left to the new run.
+    (``out``) is left to the new run. Of another command's run the options that this command has are taken.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -381,9 +388,10 @@ def read_config(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
         kind = "TOML" if path.suffix == ".toml" else "JSON (a TOML file must be named *.toml)"
         raise DataError(f"--config {path}: not valid {kind}: {error}") from None
     if isinstance(content, dict) and str(content.get("schema", "")).startswith("spectral_ssl.run/"):
+        other = content.get("command") != command
         content = content.get("config")
         if isinstance(content, dict):
-            content.pop("out", None)
+            content = {k: v for k, v in content.items() if k != "out" and not (other and k not in options)}
     if not isinstance(content, dict):
         raise DataError(f'--config {path}: must hold option values by name, such as {{"seed": 0}}')
     values = {}

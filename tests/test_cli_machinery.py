@@ -263,6 +263,28 @@ def test_the_record_of_a_run_repeats_it(run: Run, tmp_path: Path) -> None:
     assert (found["n_components"], found["out"]) == (3, None)
 
 
+def test_a_record_fills_arguments_and_gives_another_command_what_it_has(run: Run, tmp_path: Path) -> None:
+    record = {
+        "schema": "spectral_ssl.run/1",
+        "command": "words",
+        "config": {"files": ["a", "b"], "first": 4, "must": "x"},
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    file = str(tmp_path / "run.json")
+    assert answer(run, "words", "--config", file) == {"files": ["a", "b"], "first": 4, "must": "x"}
+    assert answer(run, "words", "c", "5", "--config", file) == {"files": ["c"], "first": 5, "must": "x"}
+    code, _, err = run("words", "--must", "x")
+    assert (code, err) == (2, "error: FILES must be given. See spectral-ssl words --help\n")
+    record = {"schema": "spectral_ssl.run/1", "command": "words", "config": {"n_components": 3, "must": "x"}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert answer(run, "toy", "--config", file)["n_components"] == 3  # "must" is no option of toy
+    assert answer(run, "group", "one", "--config", file)["n_components"] == 3
+    (tmp_path / "run.json").write_text(json.dumps(record | {"command": "group one"}))
+    code, _, err = run("group", "one", "--config", file)  # its own record says what it cannot repeat
+    assert code == 2
+    assert "there is no option 'must'" in err
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -458,6 +459,68 @@ def test_a_checkpoint_goes_on_where_a_shorter_comparison_stopped(mine: Path) -> 
     ]
 
 
+def test_rows_of_one_method_keep_checkpoints_of_their_own(mine: Path) -> None:
+    options = {"data": str(mine / "mine.csv"), **QUICK}
+    methods = "vicreg(invariance=0.5), vicreg(invariance=0.1), vicreg"
+    whole = compare_methods(methods=methods, out=mine / "w", **options)
+    kept = mine / "kept"
+    compare_methods(methods=methods, out=mine / "s", checkpoint=kept, **{**options, "max_iter": 15})
+    turned = ", ".join(reversed(methods.split(", ")))
+    resumed = compare_methods(methods=turned, out=mine / "r", checkpoint=kept, **options)
+    losses = [row["loss_trained"] for row in whole["rows"]]
+    assert [row["loss_trained"] for row in reversed(resumed["rows"])] == losses  # bit for bit
+    assert {path.name for path in kept.iterdir()} == {
+        "knn.vicreg.invariance=0.5.linear.2",
+        "knn.vicreg.invariance=0.1.linear.2",
+        "knn.vicreg.linear.2",
+    }
+
+
+# --- where nothing is held out --------------------------------------------------------------------------------------
+
+
+def left_out(Z: np.ndarray, y: np.ndarray, source: np.ndarray) -> float:
+    """kNN score by plain loops, rows of a row's own source left out: accuracy, or R^2."""
+    found = []
+    for i in range(len(Z)):
+        others = sorted((j for j in range(len(Z)) if source[j] != source[i]), key=lambda j: np.sum((Z[i] - Z[j]) ** 2))
+        near = list(y[others[:5]])
+        found.append(np.mean(near) if y.dtype.kind == "f" else min(set(near), key=lambda c: (-near.count(c), c)))
+    wrong = np.sum((y - found) ** 2) if y.dtype.kind == "f" else np.sum(y != found)
+    return float(1 - wrong / (np.sum((y - y.mean()) ** 2) if y.dtype.kind == "f" else len(y)))
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("views", ["none", "in the data", "made"])
+def test_neighbours_leave_out_a_row_and_its_other_views_where_nothing_is_held_out(
+    kind: str, views: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    originals = rng.standard_normal((40, 4))
+    y = rng.integers(0, 2, 40) if kind == "classes" else rng.standard_normal(40)  # labels that nothing tells
+    source = np.repeat(np.arange(40), 3)
+    data = ss.Dataset(name="mine", X=originals, y=y)
+    if views == "in the data":
+        X = originals[source] + 0.01 * rng.standard_normal((120, 4))
+        data = ss.Dataset(name="mine", X=X, y=y[source], source=source)
+    relation = "knn" if views == "none" else "views"
+    options = {"relation": relation, "n_components": 2, "methods": "vicreg", "test_size": 0.0, "figures": False}
+    options |= {"n_views": 3, "transforms": "noise(scale=0.01)"} if views == "made" else {}
+    for model in ("linear", "free"):
+        record = compare_methods(data=data, model=model, max_iter=5, out=tmp_path / model, **options)
+        (row,) = record["rows"]
+        own = np.arange(40) if data.source is None else data.source
+        assert record["reference"]["knn_raw"] == pytest.approx(left_out(data.X, data.y, own), abs=1e-12)
+        Z = open_run(tmp_path / model).load_arrays("arrays")[f"{row['slug']}/Z_trained"]
+        y_seen, own = data.y, own
+        if views == "made" and model == "free":
+            y_seen, own = y[source], source
+        if views != "made" or model == "free":  # linear maps of made views are judged on the originals
+            assert row["knn_trained"] == pytest.approx(left_out(Z, y_seen, own), abs=1e-12)
+        assert row["knn_trained"] < 0.7  # each row's own vote, or its other views', would give its label away
+        assert "kNN is leave-one-out" in row["note"]
+
+
 # --- audit and explain ----------------------------------------------------------------------------------------------
 
 
@@ -723,12 +786,64 @@ def test_explain_of_a_network_tells_its_references_and_that_longer_training_cost
         explain(optimizer="adm", **options)
 
 
+def test_the_record_of_a_run_repeats_it_and_explains_a_comparison(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(mine)
+    np.save("Z.npy", np.random.default_rng(0).standard_normal((120, 2)))
+    compare = (
+        "compare --data mine.csv --n-components 2 --methods vicreg --no-figures --max-iter 5 --out c --quiet --json"
+    )
+    audited = "audit Z.npy --data mine.csv --methods vicreg --standardize --out a --quiet --json"
+    commands = [compare, "compare --config c/run.json --out c2 --quiet --json", audited]
+    commands += ["audit --config a/run.json --out a2 --quiet --json", "explain --config c/run.json --quiet --json"]
+    found = []
+    for command in commands:
+        assert main(command.split()) == 0, capsys.readouterr().err
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["rows"][0]["loss_trained"] == found[1]["rows"][0]["loss_trained"]
+    assert found[2]["rows"] == found[3]["rows"]
+    assert open_run(mine / "a").record["seed"] is None  # an audit draws nothing, and so has no such option
+    assert main(["audit", "Z.npy", "--seed", "1"]) == 2
+    assert [row["method"] for row in found[4]["plan"]] == ["vicreg"]
+    assert found[4]["data"] == found[0]["data"]
+
+
+def test_the_record_of_a_demo_repeats_it(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("spectral_ssl.experiments.demo")
+    small = {"RELATIONS_SHOWN": ("labels",), "METHODS_SHOWN": "vicreg", "TEASER_METHODS": "vicreg"}
+    for name, value in {**small, "TEASER_RATES": (0.0,), "TEASER_DIMENSIONS": (8,)}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr("spectral_ssl.experiments.compare.draw_figures", lambda run, payload: [])
+    monkeypatch.chdir(mine)
+    assert main(["demo", "--seed", "3", "--out", "d", "--quiet"]) == 0
+    assert main(["demo", "--config", "d/run.json", "--out", "e", "--quiet"]) == 0
+    first, second = (open_run(mine / name) for name in "de")
+    assert first.record["config"]["seed"] == second.record["config"]["seed"] == 3
+    assert first.result["rows"][0]["loss_closed"] == second.result["rows"][0]["loss_closed"]
+    assert (first.result["methods"], first.result["n_components"]) == ("vicreg", 8)
+
+
+def test_a_class_for_every_row_is_no_warning_for_programmers(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(mine)
+    np.save("X.npy", np.random.default_rng(0).standard_normal((40, 3)))
+    np.save("y.npy", np.arange(40))
+    for share in ("0", "0.25"):
+        options = f"--test-size {share} --out r{share} --n-components 2 --methods vicreg --no-figures --max-iter 5"
+        assert main(["compare", *f"--data X.npy --labels y.npy {options} --quiet".split()]) == 0
+        assert ".py:" not in capsys.readouterr().err
+
+
 def test_explain_refuses_a_ridge_as_compare_does() -> None:
     assert explain(data="iris", methods="vicreg", n_components=2, ridge=1.0)["plan"]
     for options, words in [
         ({"ridge": -1.0}, ">= 0"),
         ({"ridge": 1.0, "model": "free"}, "there is none"),
         ({"ridge": 1.0, "methods": "infonce"}, "InfoNCE"),
+        ({"infonce_originals": -5}, "got -5"),
+        ({"n_views": 3}, "the relation is 'knn'"),
     ]:
         with pytest.raises(ss.DataError, match=words):
             explain(data="iris", n_components=2, **options)  # type: ignore[arg-type]
@@ -812,6 +927,13 @@ BAD = {
     "no evaluations": ("--data mine.csv --max-iter 0", "at least 1"),
     "a monitor below zero": ("--data mine.csv --monitor -1", "number of steps"),
     "a checkpoint that is a file": ("--data mine.csv --optimizer adam --checkpoint mine.csv", "is a file"),
+    "views of a relation that makes none": ("--data mine.csv --n-views 3", "the relation is 'knn'"),
+    "transforms of a relation that makes none": ("--data mine.csv --transforms noise", "the relation is 'knn'"),
+    "views of views": ("--data views.csv --relation views --n-views 3", "views already"),
+    "transforms that cannot be read": ("--data mine.csv --relation views --transforms noise(", "never closed"),
+    "a negative number of originals": ("--data mine.csv --infonce-originals -5", "got -5"),
+    "data whose squares overflow": ("--data big.npy --standardize", "4.01e+200, and squares of that overflow"),
+    "data whose squares underflow": ("--data small.npy", "4.01e-200, and squares of that underflow"),
     "an image transform of vectors": ("--data mine.csv --relation views --transforms shift", "image_shape"),
 }
 
@@ -824,6 +946,9 @@ def bad_inputs(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(mine / "nan.npy", spoilt)
     np.save(mine / "X.npy", X)
     np.save(mine / "one.npy", X[:1])
+    np.save(mine / "big.npy", X / np.ptp(X, axis=0).max() * 4.01e200)
+    np.save(mine / "small.npy", X / np.ptp(X, axis=0).max() * 4.01e-200)
+    (mine / "views.csv").write_text("a,b,source\n" + "".join(f"{i},{i * i % 7},{i // 2}\n" for i in range(24)))
     np.save(mine / "five.npy", X[:5])
     np.save(mine / "same.npy", np.zeros(120, dtype=int))
     np.save(mine / "short.npy", np.zeros(7, dtype=int))
@@ -851,6 +976,7 @@ def test_bad_input_ends_with_code_2_one_sentence_and_no_run_directory(
     assert len(errors) == 1
     assert expected in errors[0]
     assert "Traceback" not in told.err
+    assert ".py:" not in told.err  # a warning with the path of a source file is for programmers
     assert not (bad_inputs / "runs").exists()
 
 
@@ -990,3 +1116,18 @@ def test_no_angle_is_judged_where_many_subspaces_are_optimal(mine: Path) -> None
     )
     assert record["rows"][0]["max_angle"] is None
     assert abs(record["rows"][0]["excess"]) < 1e-8
+
+
+def test_figures_are_drawn_where_every_optimum_is_certified_in_few_dimensions(tmp_path: Path) -> None:
+    # none of the drawn methods has a unique spectrum there
+    record = compare_methods(
+        data="iris",
+        relation="knn(n_neighbors=5)",
+        model="free",
+        methods="infonce",
+        n_components=2,
+        test_size=0.0,
+        out=tmp_path / "run",
+    )
+    assert record["rows"][0]["kind"] == "certified"
+    assert any(Path(path).name.startswith("spectrum") for path in record["figures"])

@@ -768,6 +768,33 @@ def test_compare_prints_its_numbers_for_people(payload: dict[str, Any]) -> None:
     assert "figures/: loss.png" in words
 
 
+def test_a_ridge_is_told_in_header_table_price_and_captions(
+    payload: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:
+    from spectral_ssl.report.panels import setting_caption
+
+    assert "ridge" not in flat(shown(payload))
+    payload["rows"] = [row | {"ridge": 5.0} for row in payload["rows"][:2]]
+    words = flat(shown(payload, width=140))
+    assert "K = 3 · linear maps of the data, ridge 5 " in words
+    assert "losses include the ridge" in words
+    assert "and over linear maps with their ridge: what the penalty adds is part of the price" in words
+    (group,) = panels(payload, arrays)
+    assert setting_caption(payload, group).endswith("linear maps of the data, ridge 5")
+
+
+def test_scores_of_regression_are_called_by_their_name(payload: dict[str, Any]) -> None:
+    assert "R²" not in shown(payload, width=140)
+    payload["data"] |= {"has_labels": True, "n_classes": None}
+    text = shown(payload, width=140)
+    assert "probe R²" in text
+    assert "kNN R²" in text
+    assert "linear probe on raw features R² 0.953, kNN on raw features R² 0.980" in flat(text)
+    assert "rank, probe R² and kNN R²: closed form/trained" in flat(text)
+    payload["data"] |= {"has_labels": False}
+    assert "R²" not in shown(payload, width=140)
+
+
 def test_a_certified_optimum_is_told_with_its_bound_and_judged_by_it_alone() -> None:
     inside = make_row("barlow_twins", kind="certified", lower_bound=2.0, loss_trained=2.125, relative_excess=-0.07)
     assert tables.verdict([inside]) == [
@@ -976,6 +1003,15 @@ def test_audit_prints_losses_beside_what_is_attainable() -> None:
     assert "1,797 samples, 5 components, rank 4, effective rank 3.46" in text
     assert "closest to the optimum of Barlow Twins: 0.25 of the way to collapse" in text
     assert "- be careful" in text
+
+
+def test_audit_crowns_no_method_at_collapse() -> None:
+    row = {"method": "vicreg", "loss": 3.0, "attainable": 2.0, "kind": "exact", "hyper": {}, "note": ""}
+    for best, words in ((0.999, "closest to the optimum of VICReg: 0.999"), (1.0, "at or beyond collapse for every")):
+        rows = [row | {"relative_excess": best}, row | {"method": "barlow_twins", "relative_excess": 7.5}]
+        text = shown({"command": "audit", "rows": rows, "summary": {}})
+        assert words in text
+        assert ("closest" in text) == (best < 1)
 
 
 def test_audit_shows_how_far_a_proof_reaches_where_there_is_no_closed_form() -> None:

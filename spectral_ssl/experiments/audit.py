@@ -15,7 +15,7 @@ from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, Resour
 from spectral_ssl.experiments.bounds import Bound, best_bound, certificate_of, solve_free
 from spectral_ssl.experiments.compare import ALL_METHODS
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
-from spectral_ssl.experiments.setting import load_data, make_setting
+from spectral_ssl.experiments.setting import check_spread, load_data, make_setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.progress import SILENT, Progress
@@ -38,7 +38,6 @@ def audit(
     pairs: Path | None = None,
     methods: str = ALL_METHODS,
     standardize: bool = False,
-    seed: int = 0,
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
@@ -56,7 +55,6 @@ def audit(
         pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
         methods: Methods by name, as for compare.
         standardize: Bring every feature of the data to mean 0 and variance 1 before relating.
-        seed: Seed of whatever the relation draws.
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
@@ -80,7 +78,8 @@ def audit(
             f"the representation has {Z.n_features} columns for {Z.n_samples} rows, and its optima have at most "
             f"{Z.n_samples - 1}, the rows less one; give more rows, or its first principal components"
         )
-    setting = make_setting(base, relation, pairs=pairs, standardize=standardize, test_size=0.0, seed=seed)
+    check_spread(Z)
+    setting = make_setting(base, relation, pairs=pairs, standardize=standardize, test_size=0.0)
     graph, K = setting.graph, Z.n_features
     config = {
         "representation": str(representation),
@@ -108,7 +107,7 @@ def audit(
     }
     if payload["summary"]["collapsed"]:
         payload["notes"].append(f"Z is close to collapse: effective rank {effective:.2f} of {K} components")
-    with RunDirectory.create(out, "audit", config, seed) as run:
+    with RunDirectory.create(out, "audit", config) as run:
         free, head = Spectra(graph), Spectra(graph, X=Z.X)
         with progress.task("audit", total=len(chosen)) as task:
             for method in chosen:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import spec
-from spectral_ssl.comparison import knn_score, linear_probe_score
+from spectral_ssl.comparison import linear_probe_score
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
-from spectral_ssl.experiments.probes import can_probe
+from spectral_ssl.experiments.probes import can_probe, label_scores
 from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.references import FREE_MAX, ModelClasses
 from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
@@ -83,7 +83,7 @@ def compare_methods(
         n_views: Views per original, for --relation views on data that are not views already.
         transforms: How views are made, as in "shift(pixels=1), noise(scale=0.2)".
         standardize: Bring every feature to mean 0 and variance 1 first.
-        test_size: Share of the originals held out for the probes; 0 uses all rows and probes in-sample.
+        test_size: Share of the originals held out for the probes; 0 uses all rows, probes in-sample, kNN leave-one-out.
         encoder: A network Z = f(X) in place of a linear map, as in "mlp(width=256, depth=2)"; beside its loss stand the
             least over all embeddings, over kernel maps (--kernel) and over linear maps.
         optimizer: lbfgs, gd, or for minibatches "adam(weight_decay=1e-4)", "sgd(momentum=0.9)", "lars(momentum=0.9)".
@@ -104,7 +104,7 @@ def compare_methods(
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
-    check_ridge(chosen, ridge, model)
+    check_options(chosen, ridge, model, infonce_originals)
     recipe = Recipe(
         encoder, optimizer, batch_size, learning_rate, schedule, dtype, max_iter, seeds, monitor, checkpoint, device
     )
@@ -174,8 +174,10 @@ def compare_methods(
     return payload
 
 
-def check_ridge(methods: Iterable[Method], ridge: float, model: str) -> None:
-    """Raise DataError where a ridge is negative, or has no map or no energy to be added to."""
+def check_options(methods: Iterable[Method], ridge: float, model: str, infonce_originals: int) -> None:
+    """Raise DataError where a ridge is negative, or has no map or no energy to be added to, or a number is below 0."""
+    if infonce_originals < 0:
+        raise DataError(f"infonce_originals must be a number of originals, or 0 for all, got {infonce_originals}")
     if not 0 <= ridge < math.inf:
         raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
     if ridge and model == "free":
@@ -211,14 +213,14 @@ def reference_scores(setting: Setting) -> dict[str, float | None]:
     on = train.labelled
     seen = (train.X[on], train.y[on])
     held = seen if test is None or test.y is None else (test.X[test.labelled], test.y[test.labelled])
-    kind = train.is_classification
+    probe, knn = label_scores(setting, (*seen, *held), train)
     scores: dict[str, float | None] = {
-        "probe_raw": linear_probe_score(*seen, *held, classification=kind),
-        "knn_raw": knn_score(*seen, *held, classification=kind),
+        "probe_raw": probe,
+        "knn_raw": None if math.isnan(knn) else knn,
         "majority": None,
         "probe_lda": None,
     }
-    if kind:
+    if train.is_classification:
         values, counts = np.unique(seen[1], return_counts=True)
         scores["majority"] = float(np.mean(held[1] == values[np.argmax(counts)]))
         with contextlib.suppress(DataError), warnings.catch_warnings():

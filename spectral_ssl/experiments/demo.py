@@ -45,10 +45,11 @@ def demo(*, seed: int = 0, out: Path | None = None, progress: Progress = SILENT)
     dataset = load_dataset("digits")
     chosen = parse_methods(METHODS_SHOWN)
     K = 8
-    config = {"data": "digits", "relations": RELATIONS_SHOWN, "methods": METHODS_SHOWN, "n_components": K}
-    with RunDirectory.create(out, "demo", config, seed) as run:
+    with RunDirectory.create(out, "demo", {"seed": seed, "out": out}, seed) as run:
         payload: dict[str, Any] = {
             "command": "demo",
+            "methods": METHODS_SHOWN,
+            "n_components": K,
             "relations": [],
             "rows": [],
             "price_of_linearity": [],

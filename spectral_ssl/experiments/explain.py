@@ -11,7 +11,7 @@ import numpy as np
 
 from spectral_ssl import linalg, spec
 from spectral_ssl.errors import DataError, NotClosedForm, SpectralWarning
-from spectral_ssl.experiments.compare import ALL_METHODS, check_ridge
+from spectral_ssl.experiments.compare import ALL_METHODS, check_options
 from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.references import LANDMARKS
 from spectral_ssl.experiments.rows import infonce_evaluations, method_name, parse_methods
@@ -97,7 +97,7 @@ def explain(
         seed: Seed of the split and the views.
     """
     chosen = parse_methods(methods)
-    check_ridge(chosen, ridge, model)
+    check_options(chosen, ridge, model, infonce_originals)
     recipe = Recipe(encoder, optimizer, batch_size, learning_rate, schedule, dtype, max_iter, seeds, monitor)
     recipe.check(chosen, model, ridge)
     dataset = load_data(data, labels)

@@ -1,19 +1,24 @@
-"""How well labels are read off an embedding: probes and nearest neighbours, on held-out rows where there are any."""
+"""How well labels are read off an embedding: probes and nearest neighbours, on held-out rows where there are any.
+
+Where nothing is held out probes are in-sample, and nearest neighbours leave the row and its whole source out.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.data import Dataset
-from spectral_ssl.embedding import Embedding
+from spectral_ssl.embedding import Array, Embedding
 from spectral_ssl.errors import DataError
 from spectral_ssl.experiments.setting import Setting
 from spectral_ssl.extension import extend
+from spectral_ssl.training.monitors import KNN_ROWS, N_NEIGHBORS, knn_accuracy
 
-__all__ = ["can_probe", "embed_split", "probe_scores"]
+__all__ = ["can_probe", "embed_split", "knn_left_out", "label_scores", "probe_scores"]
 
 EXTENSION = "nystroem(n_landmarks=500)"  # on which free embeddings are regressed to place held-out rows
 
@@ -21,7 +26,7 @@ EXTENSION = "nystroem(n_landmarks=500)"  # on which free embeddings are regresse
 def probe_scores(
     setting: Setting, embeddings: dict[str, Embedding], own_map: bool = False
 ) -> tuple[dict[str, float], str]:
-    """probe_<name> and knn_<name> of each embedding on held-out rows (in-sample where nothing is held out).
+    """probe_<name> and knn_<name> of each embedding on held-out rows (see `label_scores` where nothing is held out).
 
     own_map: an embedding that has a map keeps it, though another has none: a network is judged by what it does with new
     rows. The second value is what has to be said about the scores, "" for nothing.
@@ -31,7 +36,7 @@ def probe_scores(
     if not can_probe(setting):
         return {}, "fewer than two classes among the training or held-out labels: probes left out"
     found: dict[str, float] = {}
-    told = "" if setting.probe_test is not None else "probes are in-sample: nothing was held out"
+    told = "" if setting.probe_test is not None else "nothing was held out: probes are in-sample, kNN is leave-one-out"
     if setting.probe_test is not None and not all(e.extends for e in embeddings.values()):
         # one rule for both, so that their scores differ by the embeddings alone
         try:
@@ -43,10 +48,49 @@ def probe_scores(
             return {}, f"held-out rows of a free embedding cannot be placed, probes left out: {error}"
         told = "held-out rows of a free embedding are placed by kernel ridge regression on the training rows"
     for which, embedding in embeddings.items():
-        rows = embed_split(setting, embedding)
-        found[f"probe_{which}"] = linear_probe_score(*rows, classification=setting.probe_train.is_classification)
-        found[f"knn_{which}"] = knn_score(*rows, classification=setting.probe_train.is_classification)
+        seen = setting.probe_train if embedding.extends else setting.data
+        probe, knn = label_scores(setting, embed_split(setting, embedding), seen)
+        found |= {f"probe_{which}": probe} | ({} if math.isnan(knn) else {f"knn_{which}": knn})
     return found, told
+
+
+def label_scores(setting: Setting, rows: tuple[Any, Any, Any, Any], seen: Dataset) -> tuple[float, float]:
+    """Linear probe and nearest neighbours on (Z_train, y_train, Z_test, y_test), held out or the same rows twice.
+
+    seen: whose labelled rows are those to train on. A row's own label, or that of another view of its original, would
+    give its class away: where nothing is held out their votes are left out. The second is nan where none remain.
+    """
+    kind = seen.is_classification
+    probe = linear_probe_score(*rows, classification=kind)
+    if setting.probe_test is not None:
+        return probe, knn_score(*rows, classification=kind)
+    Z, y = rows[:2]
+    source = None if seen.source is None else seen.source[seen.labelled]
+    if kind:
+        return probe, knn_accuracy(Z, np.unique(y, return_inverse=True)[1], source)
+    return probe, knn_left_out(Z, y, source)
+
+
+def knn_left_out(Z: Array, y: Any, source: Any = None, *, n_neighbors: int = N_NEIGHBORS) -> float:
+    """R^2 of the mean y of a row's nearest neighbours, rows of its own source left out: `knn_accuracy` for numbers.
+
+    nan where there are fewer than two sources, or y is constant.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    source = np.arange(len(y)) if source is None else np.unique(source, return_inverse=True)[1]
+    alike = int(np.bincount(source).max())
+    k = min(n_neighbors, len(y) - alike)
+    rows = np.arange(len(y))
+    if rows.size > KNN_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, KNN_ROWS, replace=False))
+    spread = float(np.square(y[rows] - y[rows].mean()).sum())
+    if k < 1 or spread == 0:
+        return math.nan
+    _, near = NearestNeighbors(n_neighbors=k + alike).fit(Z).kneighbors(Z[rows])
+    others = source[near] != source[rows, None]
+    first = others & (np.cumsum(others, axis=1) <= k)
+    return 1 - float(np.square(y[rows] - (y[near] * first).sum(axis=1) / k).sum()) / spread
 
 
 def can_probe(setting: Setting) -> bool:

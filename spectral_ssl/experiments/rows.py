@@ -79,7 +79,7 @@ def make_row(
     by default its name in `METHODS`.
     """
     notes: list[str] = []
-    name = method_name(method) if name is None else name
+    name, chosen = method_name(method) if name is None else name, _chosen(method)
     if isinstance(method, InfoNCE) and infonce_originals > 0:
         smaller = subsample(setting, infonce_originals, seed)
         if smaller is not setting:
@@ -100,9 +100,10 @@ def make_row(
             (best, reason), told = _closed_form(method, spectra, n_components), []
         seconds_closed = time.perf_counter() - started
     notes += told if recipe.encodes else dict.fromkeys(_told(caught))
-    slug = f"{setting.relation.split('(')[0]}.{name}.{_class_name(model, recipe)}.{n_components}"
+    relation, tail = setting.relation.split("(")[0], f"{_class_name(model, recipe)}.{n_components}"
+    slug, folder = f"{relation}.{name}.{tail}", ".".join([relation, name, *chosen, tail])
     runs = _train(best.method if best is not None else method, spectra, n_components, best, setting, recipe, seed,
-                  progress, f"train {name}, {setting.relation}, K = {n_components}", slug)  # fmt: skip
+                  progress, f"train {name}, {setting.relation}, K = {n_components}", folder)  # fmt: skip
     run = runs.runs[runs.middle]
     bound = None if best is not None else _bound(run, setting, n_components)
     row = _assemble(name, setting, n_components, best, bound, run, seconds_closed)
@@ -141,6 +142,11 @@ def _told(caught: list[warnings.WarningMessage]) -> list[str]:
     return [str(w.message) for w in caught if issubclass(w.category, SpectralWarning)]
 
 
+def _chosen(method: Method) -> list[str]:
+    """The hyper-parameters that are not as usual, "invariance=0.5": what tells rows of one method apart on disk."""
+    return [f"{key}={value}" for key, value in method.hyper.items() if value != getattr(type(method), key, None)]
+
+
 def _open(method: Method) -> bool:
     """Whether a hyper-parameter is left to the data."""
     return None in method.hyper.values()
@@ -168,7 +174,7 @@ def _train(
     seed: int,
     progress: Progress,
     label: str,
-    slug: str,
+    folder: str,
 ) -> SeedRuns:
     short = recipe.searches and isinstance(method, InfoNCE)
     limits: dict[str, Any] = {
@@ -194,7 +200,7 @@ def _train(
             y=setting.data.class_codes if labels else None,
             source=setting.data.source,
             monitor=recipe.every,
-            checkpoint=None if recipe.checkpoint is None else recipe.checkpoint / slug,
+            checkpoint=None if recipe.checkpoint is None else recipe.checkpoint / folder,
             callbacks=(report,),
             **recipe.options(),
             **limits,

@@ -23,7 +23,10 @@ from spectral_ssl.relations import RELATIONS
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Model, Spectra
 
-__all__ = ["Setting", "load_data", "make_setting", "make_spectra", "subsample"]
+__all__ = ["Setting", "check_spread", "load_data", "make_setting", "make_spectra", "subsample"]
+
+USUAL_VIEWS = 2
+SPREADS = (1e-140, 1e140)  # of features: their squares, and sums of these over samples, keep all digits in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,7 @@ def make_setting(
     relation: str,
     *,
     pairs: Any = None,
-    n_views: int = 2,
+    n_views: int = USUAL_VIEWS,
     transforms: str | None = None,
     standardize: bool = False,
     test_size: float = 0.25,
@@ -118,7 +121,8 @@ def make_setting(
     standardize: bring every feature to mean 0 and variance 1, both taken from the training rows.
 
     relation: a call string over `RELATIONS`, "knn(n_neighbors=10)". pairs: file or arrays for the relation `pairs`.
-    n_views, transforms: how the relation `views` augments data that are not views already.
+    n_views, transforms: how the relation `views` augments data that are not views already. Raises DataError where they
+    are given and no views are made, and what relations, splits and `check_spread` raise.
     """
     name, options = spec.parse_call(relation)
     if pairs is not None and name != "pairs":
@@ -127,6 +131,14 @@ def make_setting(
         options = {**options, "pairs": pairs if not isinstance(pairs, Path) else str(pairs)}
     if name == "pairs" and "pairs" not in options:
         raise DataError("the relation 'pairs' needs a list: --pairs FILE (csv or npz with columns i, j[, weight])")
+    makes_views = name == "views" and data.source is None
+    if not makes_views and (n_views != USUAL_VIEWS or transforms is not None):
+        reason = "the data are views already" if name == "views" else f"the relation is {name!r}"
+        raise DataError(
+            f"n_views and transforms are of views that are made, but {reason}; leave --n-views and --transforms out, "
+            "or use --relation views on data without a source column"
+        )
+    check_spread(data)
     build = spec.bind(RELATIONS, name, options, kind="relation")
     text = spec.format_call(name, {k: v for k, v in options.items() if isinstance(v, str | int | float | bool)})
     train_rows, test_rows = data.split(test_size, seed)
@@ -148,7 +160,7 @@ def make_setting(
         return Setting(train, graph, train, test, text, dropped, told if dropped else (), None)
 
     def related(originals: Dataset) -> tuple[Dataset, Graph, tuple[str, ...]]:
-        if name != "views" or originals.source is not None:
+        if not makes_views:
             return originals, build(originals), ()
         views = augment(originals, n_views, transforms, seed=seed)
         calls = ", ".join(str(t) for t in views.meta["transforms"])
@@ -157,6 +169,19 @@ def make_setting(
 
     rows, graph, notes = related(train)
     return Setting(rows, graph, train, test, text, 0, notes, related)
+
+
+def check_spread(data: Dataset) -> None:
+    """Raise DataError where features vary by so little or so much that their squares are lost in float64."""
+    with np.errstate(over="ignore"):
+        spread = float(np.subtract(data.X.max(axis=0), data.X.min(axis=0), dtype=np.float64).max())
+    low, high = SPREADS
+    if spread > 0 and not low <= spread <= high:
+        lost = "underflow" if spread < low else "overflow"
+        raise DataError(
+            f"the features of {data.name!r} spread over {spread:.3g}, and squares of that {lost}; divide the data by "
+            f"their size (between {low:g} and {high:g} is allowed)"
+        )
 
 
 def make_spectra(setting: Setting, model: Model, kernel: str | None = None, ridge: float = 0.0) -> Spectra:

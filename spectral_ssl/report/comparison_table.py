@@ -25,7 +25,6 @@ from spectral_ssl.report.payload_parts import data_line, file_lines, named, note
 from spectral_ssl.report.words import (
     ANGLE_TOL,
     EXCESS_TOL,
-    MODELS,
     REFERENCES,
     as_list,
     distinct_labels,
@@ -34,7 +33,9 @@ from spectral_ssl.report.words import (
     is_bound,
     is_certified,
     is_judged,
+    is_regression,
     label,
+    model_text,
     number,
     on_batches,
     power,
@@ -162,14 +163,14 @@ def comparison(payload: Payload, page: Page) -> None:
         text = relation_text(record) or relation
         parts = [f"relation {text}"] if text else []
         parts += [f"K = {K}"] if K is not None else []
-        parts += [MODELS.get(model, model)] if model else []
+        parts += [model_text(_of_setting(rows, setting), model)] if model else []
         page.title(" · ".join(parts) or "results")
         for words in as_list(payload.get("recipe")) and [", ".join(map(str, payload["recipe"]))]:
             page.line(words, "dim", first="  ", indent=4)
         if text not in told:
             relation_lines(record, page)
             told.add(text)
-        _comparison_table(_of_setting(rows, setting), page)
+        _comparison_table(_of_setting(rows, setting), page, r2=" R²" if is_regression(payload) else "")
     if not rows:
         page.line("no rows: nothing was compared")
     for place, sentence in enumerate(verdict(rows)):
@@ -183,7 +184,8 @@ def comparison(payload: Payload, page: Page) -> None:
     file_lines(payload, page)
 
 
-def _comparison_table(rows: Sequence[Row], page: Page) -> None:
+def _comparison_table(rows: Sequence[Row], page: Page, r2: str) -> None:
+    """r2: what follows the names of scores that are no accuracies."""
     names = {id(row): name for row, name in zip(rows, distinct_labels(rows), strict=True)}
     narrow_names = {id(row): label(row) for row in rows}
     kinds = {str(row.get("kind") or "") for row in rows}
@@ -212,8 +214,8 @@ def _comparison_table(rows: Sequence[Row], page: Page) -> None:
         Column("angle", angle_cell, 9),
         Column("gap", lambda row: "-" if row.get("gap") is None else short(row["gap"]), 4),
         Column("rank", lambda row: pair(row, "rank", number), 6),
-        Column("probe", lambda row: pair(row, "probe", score), 7),
-        Column("kNN", lambda row: pair(row, "knn", score), 5),
+        Column(f"probe{r2}", lambda row: pair(row, "probe", score), 7),
+        Column(f"kNN{r2}", lambda row: pair(row, "knn", score), 5),
         Column("time", lambda row: pair(row, "seconds", seconds), 2),
     ]
     columns = [
@@ -229,7 +231,9 @@ def _comparison_table(rows: Sequence[Row], page: Page) -> None:
     if any(row.get("max_angle") is not None and not is_judged(row) for row in rows) and "angle" not in dropped:
         network = "; a network need not reach the optimum over all embeddings" if any(map(has_references, rows)) else ""
         told.append(f"* angle not judged: the eigenvalue gap is closed, or the optimum certified only{network}")
-    pairs = [c.title for c in columns if c.title in ("rank", "probe", "kNN") and c.title not in dropped]
+    if any(row.get("ridge") for row in rows):
+        told.append("losses include the ridge, the penalty r |W|² in their energy")
+    pairs = [c.title for c in columns if c.title.split()[0] in ("rank", "probe", "kNN") and c.title not in dropped]
     if any("/" in str(c.cell(row)) for c in columns if c.title in pairs for row in rows):
         told.append(f"{listed(pairs)}: closed form/trained, one number where they agree")
     for words in told:
@@ -244,7 +248,8 @@ def _reference(payload: Payload, page: Page) -> None:
         "probe_lda": "LDA (supervised)",
         "majority": "majority class",
     }
-    told = [f"{words.get(key, key)} {score(value)}" for key, value in reference.items() if value is not None]
+    r2 = "R² " if is_regression(payload) else ""
+    told = [f"{words.get(key, key)} {r2}{score(value)}" for key, value in reference.items() if value is not None]
     if told:
         page.line(f"references: {', '.join(told)}")
 
@@ -264,7 +269,9 @@ def _price(payload: Payload, page: Page) -> None:
     if not rows:
         return
     maps = "kernel maps" if any(row.get("model") == "kernel" for row in as_list(payload.get("rows"))) else "linear maps"
-    page.title(f"what {maps} cost: least loss over all embeddings, and over {maps}")
+    ridge = any(row.get("ridge") for row in as_list(payload.get("rows")))
+    penalty = " with their ridge: what the penalty adds is part of the price" if ridge else ""
+    page.title(f"what {maps} cost: least loss over all embeddings, and over {maps}{penalty}")
     names = {id(row): name for row, name in zip(rows, distinct_labels(rows), strict=True)}
     columns = [Column("method", lambda row: names[id(row)], left=True)]
     if len({row.get("relation") for row in rows}) > 1:

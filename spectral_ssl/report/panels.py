@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl.report.words import (
-    MODELS,
     distinct_labels,
     find_relation,
     has_references,
     is_bound,
     is_certified,
     method_of,
+    model_text,
     number,
     on_batches,
     variant,
@@ -210,6 +210,6 @@ def setting_caption(payload: Mapping[str, Any], group: Group) -> str:
     if group.n_components is not None:
         parts.append(f"K = {group.n_components}")
     if group.model:
-        parts.append(MODELS.get(group.model, group.model))
+        parts.append(model_text(payload.get("rows") or [], group.model))
     parts += [text for text in payload.get("recipe") or [] if isinstance(text, str)]
     return " · ".join(part for part in parts if part)

@@ -70,9 +70,8 @@ def spectrum_figure(members: Sequence[Panel], caption: str = "") -> Figure | Non
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(drawn) :]:
         axes.set_visible(False)
-    common = max(
-        1.0, *(float(trained.max()) for panel, (_, trained) in zip(drawn, values, strict=True) if panel.unique)
-    )
+    unique = [trained for panel, (_, trained) in zip(drawn, values, strict=True) if panel.unique]
+    common = max([1.0, *(float(trained.max()) for trained in unique)])
     for place, (panel, (closed, trained), axes) in enumerate(zip(drawn, values, grid.flat, strict=False)):
         K = trained.size
         if closed is not None:

@@ -21,6 +21,8 @@ from spectral_ssl.runs import to_jsonable
 
 __all__ = ["render", "verdict"]
 
+COLLAPSED = 1 - 1e-9  # of the way to collapse: rounding of a loss at collapse is no distance from it
+
 
 def render(payload: Payload, console: Console) -> None:
     """Print what a command returned, for people."""
@@ -138,7 +140,9 @@ def _audit(payload: Payload, page: Page) -> None:
         best = min(ranked, key=lambda row: row["relative_excess"])
         page.line("")
         page.line(
-            f"closest to the optimum of {label(best)}: {number(best['relative_excess'], 3)} of the way to collapse",
+            f"closest to the optimum of {label(best)}: {number(best['relative_excess'], 3)} of the way to collapse"
+            if best["relative_excess"] < COLLAPSED
+            else "at or beyond collapse for every method",
             "bold",
         )
     note_lines(payload, rows, page)

@@ -194,6 +194,18 @@ def is_judged(row: Row) -> bool:
     return asked and (gap is None or gap >= GAP_JUDGED)
 
 
+def model_text(rows: Iterable[Row], model: str) -> str:
+    """What the rows of a model optimise over, and the ridge on its maps: "linear maps of the data, ridge 5"."""
+    ridges = sorted({row.get("ridge") or 0 for row in rows if row.get("model") == model} - {0})
+    return ", ".join([MODELS.get(model, model), *(f"ridge {number(ridge, 3)}" for ridge in ridges)])
+
+
+def is_regression(payload: Mapping[str, Any]) -> bool:
+    """Whether labels are numbers, so that scores are R^2 and no accuracies."""
+    data = payload.get("data") or {}
+    return bool(data.get("has_labels")) and data.get("n_classes") is None
+
+
 def relation_text(relation: Any) -> str:
     """A relation's call string, from its record or its name."""
     if isinstance(relation, Mapping):
