@@ -30,7 +30,6 @@ import sys
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -304,7 +303,9 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray[Any, Any]]:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except MemoryError as error:
+        raise ResourceError(f"the arrays of {path} do not fit in memory, or it is damaged: {error}") from None
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
         raise DataError(f"{path} is not an npz file of plain arrays, or is truncated: {error}") from None
 
 

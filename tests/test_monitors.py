@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -372,6 +374,47 @@ def test_seeds_share_one_factorisation(graph: ss.Graph, iris: ss.Dataset, monkey
 def test_seeds_must_be_some_and_different(seeds: tuple[int, ...], graph: ss.Graph, iris: ss.Dataset) -> None:
     with pytest.raises(ss.DataError, match="different whole numbers"):
         train_seeds(ss.VICReg(), graph, 2, seeds=seeds, X=iris.X)
+
+
+def test_seeds_are_whole_numbers_given_as_such(graph: ss.Graph) -> None:
+    for options, words in (
+        ({"seeds": 3}, "different whole numbers"),
+        ({"seeds": "ab"}, "whole number"),
+        ({"seeds": [0.5]}, "whole number"),
+        ({"seed": 3}, "leave seed= out"),
+        ({"callbacks": print}, "list of functions"),
+        ({"checkpoint": 3}, "path of a directory"),
+        ({"monitor": -1}, "monitor"),
+    ):
+        with pytest.raises(ss.DataError, match=words):
+            train_seeds(ss.VICReg(), graph, 2, **options)
+
+
+def test_best_is_of_the_method_dimension_and_model_trained(graph: ss.Graph, iris: ss.Dataset, best: ss.Optimum) -> None:
+    ridged = ss.optimum(best.method, graph, 2, X=iris.X, ridge=5.0)
+    for method, K, options, words in (
+        (ss.VICReg(), 3, {"X": iris.X, "best": best}, r"\(150, 2\)"),
+        (ss.SSLEY(), 2, {"X": iris.X, "best": best}, "is an optimum of VICReg"),
+        (ss.VICReg(variance=2.0), 2, {"X": iris.X, "best": best}, "is an optimum of VICReg"),
+        (ss.VICReg(), 2, {"best": best}, "all embeddings are trained"),
+        (best.method, 2, {"X": iris.X, "best": ridged}, "has a ridge"),
+        (ss.VICReg(), 2, {"X": iris.X[:, :3], "best": best}, "maps of 4 features"),
+    ):
+        with pytest.raises(ss.DataError, match=words):
+            train_seeds(method, graph, K, seeds=[0], max_iter=2, **options)
+    with pytest.raises(ss.DataError, match="is an optimum of VICReg"):
+        Monitor(graph, method=ss.SSLEY(), best=best)
+    with pytest.raises(ss.DataError, match="in 2 dimensions, and the embedding trained has 3"):
+        ss.train(best.method, graph, 3, X=iris.X, callbacks=[Monitor(graph, best=best)])
+
+
+def test_monitored_seeds_can_be_pickled(graph: ss.Graph, iris: ss.Dataset, best: ss.Optimum) -> None:
+    options = {"X": iris.X, "best": best, "y": iris.y, "monitor": 5, "optimizer": "adam", "max_iter": 13}
+    runs = train_seeds(ss.VICReg(), graph, 2, seeds=[0, 1], **options)
+    again = pickle.loads(pickle.dumps(runs))
+    assert [m.rows() for m in again.monitors] == [m.rows() for m in runs.monitors]
+    assert again.monitors[0].rows()[-1]["step"] == 13
+    assert np.array_equal(again.relative_excess, runs.relative_excess)
 
 
 def test_relative_excess_divides_by_the_way_to_collapse() -> None:

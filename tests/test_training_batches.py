@@ -261,6 +261,58 @@ def test_infonce_of_large_batches_is_that_of_an_irregular_relation(similarity: s
     assert found == pytest.approx(float(method.loss(Z, graph)), rel=0.03)  # 1 / sqrt(800) of the loss's spread
 
 
+def lonely_infonce(alone: int) -> tuple[np.ndarray, np.ndarray]:
+    """The path with a self-pair and samples alone, one of them with a self-pair; rows of Z that tell them apart."""
+    A = np.pad(path(loops=True), (0, alone))
+    A[3, 3] = 1.0
+    Z = np.random.default_rng(6).standard_normal((3 + alone, K))
+    Z[3:] = Z[0]  # far worse negatives than those with pairs
+    return A, Z
+
+
+@pytest.mark.parametrize("alone", [1, 2, 10])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_infonce_of_a_batch_of_every_draw_in_its_proportion_is_that_of_a_relation_with_lonely_samples(
+    similarity: str, alone: int
+) -> None:
+    A, Z = lonely_infonce(alone)
+    graph, method = ss.Graph.from_adjacency(A), METHODS["infonce"](0.5, similarity)
+    share = min(alone / len(A), 1 / 2)
+    # 6 draws of a pair where one of them has weight 1 of all 6, to so many of each sample alone
+    each = round(60 * share / (1 - share)) // alone
+    assert each * alone == pytest.approx(60 * share / (1 - share))
+    pairs = [(a, b) for a in range(3) for b in range(3) if a != b for _ in range(int(10 * A[a, b]))]
+    i, j = np.array(pairs + [(k, k) for k in range(3, 3 + alone) for _ in range(each)]).T
+    found = float(sum(method.batch_terms(torch.as_tensor(Z[i]), torch.as_tensor(Z[j]), i, j, graph).values()))
+    assert found == pytest.approx(float(method.loss(Z, graph)), rel=SAME)
+    among_pairs = [b for b in range(len(i)) if i[b] != j[b]]
+    i, j = i[among_pairs], j[among_pairs]
+    fewer = float(sum(method.batch_terms(torch.as_tensor(Z[i]), torch.as_tensor(Z[j]), i, j, graph).values()))
+    assert abs(fewer - found) > 0.01 * abs(found)  # those alone were seen
+
+
+@pytest.mark.parametrize("alone", [2, 9])
+def test_infonce_draws_lonely_samples_at_their_share_and_large_batches_have_its_loss(alone: int) -> None:
+    A, Z = lonely_infonce(alone)
+    graph, method = ss.Graph.from_adjacency(A), ss.SimCLR()
+    i, j = method.draw_pairs(graph, SEEN, np.random.default_rng(0))
+    share = min(alone / len(A), 1 / 2)
+    assert np.all((i == j) == (i >= 3))
+    assert np.bincount(i, minlength=len(A))[3:] / SEEN == pytest.approx(np.full(alone, share / alone), rel=0.1)
+    i, j = i[:1000], j[:1000]
+    found = float(sum(method.batch_terms(torch.as_tensor(Z[i]), torch.as_tensor(Z[j]), i, j, graph).values()))
+    assert found == pytest.approx(float(method.loss(Z, graph)), rel=0.03)  # 1 / sqrt(1000) of the loss's spread
+
+
+def test_an_infonce_batch_without_a_pair_says_nothing() -> None:
+    A, Z = lonely_infonce(2)
+    z, k = torch.tensor(Z[[3, 3]], requires_grad=True), np.array([3, 3])
+    loss = sum(ss.SimCLR().batch_terms(z, z, k, k, ss.Graph.from_adjacency(A)).values())
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert float(z.grad.abs().max()) == 0.0
+
+
 def test_infonce_refuses_a_relation_of_self_pairs() -> None:
     graph = ss.Graph.from_adjacency(np.eye(3))
     with pytest.raises(ss.DataError, match="with itself"):

@@ -1,7 +1,13 @@
 """A run interrupted and resumed is the run that was not, bit for bit; anything else in its place is refused."""
 
+import contextlib
 import dataclasses
+import functools
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +16,12 @@ import pytest
 import torch
 
 import spectral_ssl as ss
+from spectral_ssl.runs import load_arrays
 from spectral_ssl.training import Step
 from spectral_ssl.training import stochastic as stochastic_module
+from spectral_ssl.training.checkpoint import Checkpoint
+from spectral_ssl.training.problem import Problem
+from spectral_ssl.training.stochastic import Batches
 
 N, D, K = 20, 5, 2
 
@@ -170,7 +180,7 @@ def test_checkpoints_are_written_on_the_way(tmp_path: Path, monkeypatch: pytest.
         ({"encoder": "mlp(width=4)"}, "encoder was"),
         ({"dtype": "float32"}, "dtype was"),
         ({"chunk_size": 3}, "chunk_size was"),
-        ({"batch_loss": ss.losses.ssl_ey}, "batch_loss was None and is now 'spectral_ssl.losses.ssl_ey'"),
+        ({"batch_loss": ss.losses.ssl_ey}, r"batch_loss was None and is now 'spectral_ssl.losses.ssl_ey \("),
     ],
     ids=str,
 )
@@ -198,16 +208,194 @@ def test_broken_checkpoints_are_told_from_others(tmp_path: Path) -> None:
         with pytest.raises(ss.DataError, match=words):
             run(tmp_path, optimizer="adam", max_iter=5)
     state.write_text(good)
-    (tmp_path / "arrays-000005.npz").write_bytes(b"PK")
-    with pytest.raises(ss.DataError, match="npz"):
+    arrays = tmp_path / "arrays-000005.npz"
+    whole = arrays.read_bytes()
+    arrays.write_bytes(b"PK")
+    with pytest.raises(ss.DataError, match="not what was written"):
         run(tmp_path, optimizer="adam", max_iter=5)
-    np.savez(tmp_path / "arrays-000005.npz", **{"parameter.0": np.zeros((1, 1)), "losses": np.zeros(5)})
-    with pytest.raises(ss.DataError, match=r"shape \(1, 1\) for parameter.0"):
+    arrays.unlink()
+    with pytest.raises(ss.DataError, match="has lost its arrays"):
         run(tmp_path, optimizer="adam", max_iter=5)
+    arrays.write_bytes(whole)
+    run(tmp_path, optimizer="adam", max_iter=5)
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(ss.DataError, match="cannot be a directory"):
         run(file, optimizer="adam")
+
+
+@pytest.mark.parametrize("name", ["state.json", "arrays-000005.npz"])
+def test_no_bit_of_a_checkpoint_can_change_unnoticed(name: str, tmp_path: Path) -> None:
+    run(tmp_path, optimizer="adam", max_iter=5)
+    file, rng = tmp_path / name, np.random.default_rng(0)
+    good = file.read_bytes()
+    for _ in range(40):
+        broken = bytearray(good)
+        broken[rng.integers(len(good))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(broken)
+        with pytest.raises(ss.DataError):
+            run(tmp_path, optimizer="adam", max_iter=5)
+
+
+@pytest.mark.parametrize(
+    ("state", "arrays"),
+    [
+        ({"steps": -5}, {}),
+        ({"steps": 3}, {}),
+        ({"steps": float("inf")}, {}),
+        ({"seconds": None}, {}),
+        ({"batches": {}}, {}),
+        ({}, {"losses": np.array(["a"] * 5)}),
+        ({}, {"losses": np.array(3.0)}),
+        ({}, {"random.encoder.0": np.zeros(3)}),
+        ({}, {"parameter.0": np.zeros((1, 1))}),
+        ({}, {"parameter.0": np.full((8, D), "a")}),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_written_by_another_is_refused(state: Any, arrays: Any, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "adam", "encoder": "mlp(width=8, depth=1)"}
+    run(tmp_path, max_iter=5, **options)
+    record = json.loads((tmp_path / "state.json").read_text())
+    with np.load(tmp_path / "arrays-000005.npz") as held:
+        found = dict(held)
+    Checkpoint(tmp_path, record["run"]).save(5, {**record["state"], **state}, {**found, **arrays})
+    with pytest.raises(ss.DataError, match="corrupted"):
+        run(tmp_path, max_iter=10, **options)
+
+
+def test_damaged_arrays_are_told_in_words(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", X=np.random.default_rng(0).standard_normal((30, 3)))
+    good, rng = (tmp_path / "a.npz").read_bytes(), np.random.default_rng(1)
+    for _ in range(300):
+        broken = bytearray(good)
+        broken[rng.integers(len(good))] = int(rng.integers(256))
+        (tmp_path / "b.npz").write_bytes(broken)
+        with contextlib.suppress(ss.DataError, ss.ResourceError):
+            load_arrays(tmp_path / "b.npz")
+
+
+# --- what is another run ----------------------------------------------------------------------------------------------
+
+
+def network(p: float = 0.0, *, seed: int = 0, frozen: bool = False, resting: bool = False) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = torch.nn.Sequential(torch.nn.Linear(D, 8), torch.nn.Tanh(), torch.nn.Dropout(p), torch.nn.Linear(8, K))
+    net[0].requires_grad_(not frozen)
+    net[2].train(not resting)
+    return net
+
+
+class Functional(torch.nn.Module):
+    """Its forward is nowhere in its words."""
+
+    def __init__(self, f: Any, p: float = 0.5) -> None:
+        super().__init__()
+        self.linear, self.f, self.p = torch.nn.Linear(D, K), f, p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f(self.linear(x)) * self.p
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("mlp(width=8, activation=relu)", "mlp(width=8, activation=tanh)"),
+        (network(0.0), network(0.9)),
+        (network(0.3), network(0.3, resting=True)),
+        (network(), network(frozen=True)),
+        (Functional(torch.tanh), Functional(torch.relu)),
+        (Functional(torch.tanh), Functional(torch.tanh, p=0.1)),
+    ],
+    ids=["activation", "dropout", "mode", "frozen", "function", "attribute"],
+)
+def test_another_network_is_refused(first: Any, other: Any, tmp_path: Path) -> None:
+    run(tmp_path, optimizer="adam", max_iter=5, encoder=first)
+    with pytest.raises(ss.DataError, match="network was"):
+        run(tmp_path, optimizer="adam", max_iter=9, encoder=other)
+    run(tmp_path, optimizer="adam", max_iter=9, encoder=first)
+
+
+def test_frozen_weights_are_those_saved(tmp_path: Path) -> None:
+    first = run(tmp_path, encoder=network(seed=0, frozen=True), optimizer="adam", max_iter=5)
+    again = run(tmp_path, encoder=network(seed=1, frozen=True), optimizer="adam", max_iter=5)
+    assert np.array_equal(first.embedding.Z, again.embedding.Z)
+
+
+def scaled(weight: float) -> Any:
+    return lambda za, zb: weight * ((za - zb) ** 2).sum() + za.square().mean()
+
+
+def weighted(za: torch.Tensor, zb: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+    return weight * ((za - zb) ** 2).sum() + za.square().mean()
+
+
+class Loss:
+    def __init__(self, weight: Any) -> None:
+        self.weight = weight
+
+    def __call__(self, za: torch.Tensor, zb: torch.Tensor) -> torch.Tensor:
+        return float(self.weight) * ((za - zb) ** 2).sum() + za.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        (scaled(1.0), scaled(1.0), scaled(2.0)),
+        (lambda a, b: (a - b).square().sum(), None, lambda a, b: (a - b).abs().sum()),
+        (functools.partial(weighted, weight=1.0), functools.partial(weighted, weight=1.0), weighted),
+        (functools.partial(weighted, weight=1.0), None, functools.partial(weighted, weight=2.0)),
+        (Loss(1.0), Loss(1.0), Loss(2.0)),
+        (Loss(torch.ones(1)), Loss(torch.ones(1)), Loss(torch.ones(1) * 2)),
+        (torch.nn.MSELoss(), torch.nn.MSELoss(), torch.nn.MSELoss(reduction="sum")),
+        (Loss(1.0).__call__, Loss(1.0).__call__, Loss(2.0).__call__),
+    ],
+    ids=["closure", "code", "partial", "option", "attribute", "tensor", "module", "method"],
+)
+def test_another_batch_loss_is_refused(first: Any, same: Any, other: Any, tmp_path: Path) -> None:
+    run(tmp_path, optimizer="adam", max_iter=5, batch_loss=first)
+    with pytest.raises(ss.DataError, match="batch_loss was"):
+        run(tmp_path, optimizer="adam", max_iter=9, batch_loss=other)
+    run(tmp_path, optimizer="adam", max_iter=9, batch_loss=same or first)
+
+
+def test_a_batch_loss_that_cannot_be_recognised_has_no_checkpoint(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ss.DataError, match="Generator cannot be told"):
+        run(tmp_path, optimizer="adam", max_iter=5, batch_loss=lambda a, b: (a - b).square().sum() * rng.random())
+
+
+def test_fingerprints_are_the_same_in_another_process() -> None:
+    code = (
+        "from spectral_ssl.training.fingerprint import fingerprint, structure; import torch, spectral_ssl as ss\n"
+        "print(fingerprint({'a': {1, 'b', 2.5}, 'f': ss.losses.vicreg}), structure(torch.nn.Linear(2, 2)))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def noisy(za: torch.Tensor, zb: torch.Tensor) -> torch.Tensor:
+    return ((za - zb) ** 2).mean() + (torch.randn_like(za) * za).mean()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 5])
+def test_random_numbers_of_a_batch_loss_are_of_the_run(chunk_size: int | None, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "adam", "batch_loss": noisy, "chunk_size": chunk_size}
+    options["encoder"] = network(0.3)
+    before = torch.get_rng_state()
+    whole, again = run(None, **options), run(None, **options)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(whole.losses, again.losses)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop=25, **options)
+    assert np.array_equal(run(tmp_path, **options).embedding.Z, whole.embedding.Z)
+    assert not np.array_equal(run(None, seed=1, **options).losses, whole.losses)
 
 
 def test_a_run_that_diverges_leaves_the_checkpoint_before(tmp_path: Path) -> None:
@@ -225,7 +413,7 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
     with np.load(arrays, allow_pickle=False) as held:
         names = set(held.files)
         assert all(held[name].dtype.kind in "fiu" for name in names)
-    assert {"parameter.0", "buffer.norm.running_mean", "optimizer.0.exp_avg", "random.0", "losses"} <= names
+    assert {"parameter.0", "buffer.norm.running_mean", "optimizer.0.exp_avg", "random.encoder.0", "losses"} <= names
 
 
 def test_a_result_is_the_same_record_with_a_checkpoint(tmp_path: Path) -> None:
@@ -234,3 +422,27 @@ def test_a_result_is_the_same_record_with_a_checkpoint(tmp_path: Path) -> None:
         a, b = getattr(with_, field.name), getattr(without, field.name)
         if field.name not in ("embedding", "seconds"):
             assert np.all(a == b), field.name
+
+
+@pytest.mark.parametrize("moment", ["draw", "backward", "step"])
+def test_an_interrupt_amid_a_step_loses_nothing(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ctrl-C comes as a signal, nearly always while a step is under way
+    whole = run(None, optimizer="adam")
+    place = {"draw": (Batches, "draw"), "backward": (Problem, "backward"), "step": (torch.optim.Adam, "step")}[moment]
+    calls, plain = [0], getattr(*place)
+
+    def interrupted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(*place, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, optimizer="adam")
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert json.loads((tmp_path / "state.json").read_text())["state"]["steps"] >= 19
+    resumed = run(tmp_path, optimizer="adam")
+    assert np.array_equal(resumed.losses, whole.losses)
+    assert np.array_equal(resumed.embedding.Z, whole.embedding.Z)

@@ -344,6 +344,10 @@ class Wrong(torch.nn.Module):
         (Wrong(lambda x: x.reshape(1, 5, 5)), "the encoder fails on"),
         (Wrong(lambda x: x.nothing), "AttributeError"),
         (Wrong(lambda x: x[:, :K].sum(dim=1)), r"of shape \(2,\)"),
+        (Wrong(lambda x: {}["a"]), "KeyError"),
+        (Wrong(lambda x: torch.nn.functional.linear(x, 1 / 0)), "ZeroDivisionError"),
+        (Wrong(lambda x: x[:, :K]), "does not depend on its parameters"),
+        (torch.nn.Sequential(torch.nn.LazyLinear(8), torch.nn.LazyBatchNorm1d(), torch.nn.Linear(8, K)), "dummy batch"),
         (torch.nn.ReLU(), "no parameters"),
         (torch.nn.Linear(D, K).eval(), "eval mode"),
         (torch.nn.Linear(D, K).requires_grad_(False), "requires a gradient"),
@@ -380,9 +384,58 @@ def test_options_that_networks_do_not_have_are_refused(options: dict[str, Any], 
 
 
 def test_dropout_is_refused_where_a_line_search_would_chase_it() -> None:
-    module = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(D, K))
-    with pytest.raises(ss.DataError, match="line search"):
-        ss.train(ss.SSLEY(), relation(), K, X=features(), encoder=module)
+    first = torch.nn.Linear(D, K)
+    for module in (
+        torch.nn.Sequential(torch.nn.Dropout(0.5), first),
+        torch.nn.Sequential(torch.nn.RReLU(), first),
+        Wrong(lambda x: torch.nn.functional.dropout(x)[:, :K]),
+        Wrong(lambda x: x[:, :K] + float(np.random.default_rng().random())),
+    ):
+        for options in ({}, {"optimizer": "gd", "learning_rate": 0.1}):
+            with pytest.raises(ss.DataError, match="line search"):
+                ss.train(ss.SSLEY(), relation(), K, X=features(), encoder=module, **options)
+    still = torch.nn.Sequential(torch.nn.Dropout(0.5).eval(), first)
+    ss.train(ss.SSLEY(), relation(), K, X=features(), encoder=still, max_iter=5)
+
+
+class Counting(torch.nn.Module):
+    """A buffer put in the place of another at every forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(D, K)
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.count = self.count + 1
+        return self.linear(x)
+
+
+def test_chunks_of_parts_that_keep_a_state_are_refused() -> None:
+    spectral = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(D, 8))
+    norm = torch.nn.InstanceNorm1d(1, track_running_stats=True)
+    instance = torch.nn.Sequential(torch.nn.Unflatten(1, (1, D)), norm, torch.nn.Flatten(), torch.nn.Linear(D, K))
+    for module in (torch.nn.Sequential(spectral, torch.nn.Linear(8, K)), instance, Counting()):
+        options: dict[str, Any] = {"X": features(), "encoder": module, "optimizer": "adam", "max_iter": 2}
+        ss.train(ss.SSLEY(), relation(), K, **options)
+        with pytest.raises(ss.DataError, match="leave chunk_size out"):
+            ss.train(ss.SSLEY(), relation(), K, chunk_size=5, **options)
+
+
+def test_only_the_steps_themselves_change_buffers() -> None:
+    run = ss.train(
+        ss.SSLEY(),
+        relation(),
+        K,
+        X=features(),
+        encoder=Counting(),
+        optimizer="sgd",
+        max_iter=5,
+        callbacks=[lambda step: step.embed()],
+    )
+    assert run.encoder is not None
+    assert float(run.encoder.count) == 5
 
 
 def test_a_module_that_turns_nan_is_an_error() -> None:

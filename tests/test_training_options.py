@@ -53,6 +53,11 @@ def features() -> np.ndarray:
         ({"optimizer": "adam", "chunk_size": 0}, "chunk_size"),
         ({"optimizer": "adam", "dtype": "float16"}, "dtype='float16'"),
         ({"optimizer": "adam", "dtype": "bfloat16"}, "how networks compute"),
+        ({"optimizer": "adam", "checkpoint": 3}, "path of a directory"),
+        ({"device": "meta"}, "device='meta'"),
+        ({"callbacks": print}, "list of functions"),
+        ({"callbacks": [3]}, "list of functions"),
+        ({"callbacks": None}, "list of functions"),
         ({"max_iter": 0}, "max_iter"),
         ({"tol": 0.0}, "tol"),
         ({"seed": -1}, "seed"),
@@ -63,6 +68,17 @@ def features() -> np.ndarray:
 def test_options_that_do_not_belong_are_refused_with_advice(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ss.DataError, match=words):
         ss.train(ss.SSLEY(), relation(), K, X=features(), **options)
+
+
+def test_batches_beyond_memory_are_refused() -> None:
+    with pytest.raises(ss.ResourceError, match="batch_size"):
+        ss.train(ss.SSLEY(), relation(), K, X=features(), optimizer="adam", batch_size=2**50)
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 5, 20])
+def test_a_search_evaluates_little_more_than_it_may(max_iter: int) -> None:
+    run = ss.train(ss.InfoNCE(), relation(), K, X=features(), max_iter=max_iter)
+    assert len(run.losses) <= max_iter + 4  # a line search is ended, and the best point evaluated once more
 
 
 def test_batches_without_independent_columns_are_refused() -> None:

@@ -22,7 +22,8 @@ from spectral_ssl.spectrum import Spectra
 
 __all__ = ["SOLVE_MAX", "Bound", "best_bound", "certificate_of", "free_optimum", "solve_free"]
 
-SOLVE_MAX = 500  # samples up to which InfoNCE over all embeddings is solved for a bound alone: some 5 s on one core
+SOLVE_MAX = 500  # samples up to which InfoNCE over all embeddings is solved for a bound alone: SECONDS on one core
+SLOW = 0.1  # temperature below which the search takes ever longer, and that many samples fewer
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ def free_optimum(method: Method, graph: Graph, K: int) -> Optimum | None:
 
 def solve_free(method: Method, free: Spectra, K: int) -> Optimum:
     """`optimum` over all embeddings; InfoNCE only where it is exact or takes seconds, else NotClosedForm says so."""
-    if not isinstance(method, InfoNCE) or free.n_samples <= SOLVE_MAX:
+    if not isinstance(method, InfoNCE):
+        return optimum(method, free, K)
+    most = int(SOLVE_MAX * min(1.0, method.temperature / SLOW))
+    if free.n_samples <= most:
         return optimum(method, free, K)
     assert free.graph is not None
     try:
@@ -76,7 +80,7 @@ def solve_free(method: Method, free: Spectra, K: int) -> Optimum:
     except (NotClosedForm, ResourceError) as error:
         raise NotClosedForm(
             f"{free.n_samples:,} samples: the least InfoNCE loss over all embeddings is searched for up to "
-            f"{SOLVE_MAX:,} only, beyond that Z is judged by a proven bound"
+            f"{most:,} only at temperature {method.temperature:g}, beyond that Z is judged by a proven bound"
         ) from error
 
 

@@ -4,7 +4,8 @@ An experiment is a function of this package and a line of `COMMANDS`; it returns
 
     question, answer     one sentence each, the answer with the numbers measured
     zero_line            what "0" is on its axes: the closed form, or the bound, in words
-    rows                 flat dictionaries; "slug" names the arrays of a row in arrays.npz, as in "slug/Z"
+    rows                 flat dictionaries; "slug" names the arrays of a row in arrays.npz, as in "slug/Z"; rows without
+                         one say the same again, for the figures, and are left out of the table
     curves               which columns of the rows to draw against which, read by report/curves.py:
                          {"name", "title", "x", "y", "by", "xlabel", "ylabel", "xscale", "yscale", "zero"} and, if
                          wanted, "where" {column: value} (which rows), "panel" (a column: one axes for each of its
@@ -21,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from spectral_ssl import spec
 from spectral_ssl.comparison import GAP_JUDGED, principal_angles
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError
 from spectral_ssl.experiments.compare import finish
-from spectral_ssl.experiments.rows import relative_excess
+from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import Method
@@ -38,8 +40,13 @@ __all__ = [
     "check_seeds",
     "excess_of",
     "experiment",
+    "known_as",
     "largest_sine",
+    "named_methods",
     "open_setting",
+    "order_of",
+    "reach",
+    "repeats",
     "spread",
     "times",
 ]
@@ -123,6 +130,16 @@ def check_seeds(seeds: int, seed: int) -> range:
     return range(seed, seed + seeds)
 
 
+def named_methods(text: str) -> dict[str, Method]:
+    """Methods of a call string by name; several of one name by their calls, as in "vicreg(form=hinge)"."""
+    found = parse_methods(text)
+    names = [method_name(method) for method in found]
+    calls = [spec.format_call(*call) for call in spec.parse_calls(text)]
+    return {
+        call if names.count(name) > 1 else name: method for name, call, method in zip(names, calls, found, strict=True)
+    }
+
+
 def excess_of(Z: Any, method: Method, graph: Graph, best: Optimum) -> float:
     """The loss of Z over the whole relation above its closed form, as a share of the way to collapse."""
     collapse = best.method.collapse_loss(graph, np.shape(Z)[1])
@@ -145,6 +162,36 @@ def spread(values: Iterable[float | None], name: str) -> dict[str, float | None]
     if not found:
         return {name: None, f"{name}_min": None, f"{name}_max": None}
     return {name: float(np.median(found)), f"{name}_min": min(found), f"{name}_max": max(found)}
+
+
+def order_of(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """p of y ~ x^p over the last half of the values, at least two; None where there are not two above zero."""
+    kept = np.log([pair for pair in zip(x, y, strict=True) if pair[1] > 0])
+    kept = kept[-max(2, (len(kept) + 1) // 2) :]
+    return float(np.polyfit(kept[:, 0], kept[:, 1], 1)[0]) if len(kept) > 1 else None
+
+
+def known_as(kinds: Iterable[str]) -> str:
+    """What a zero line is, where the optima are of these kinds: no closed form if one of them was searched for."""
+    found = set(kinds)
+    if found <= {"exact"}:
+        return "the closed form"
+    return "the certified optimum" if found <= {"exact", "certified"} else "the proven bound"
+
+
+def repeats(several: Sequence[int], words: str) -> str:
+    """Of a caption: what is drawn of several runs, as in "; median and range of 3 runs"; of one run nothing."""
+    return f"; {words} {len(several)} runs" if len(several) > 1 else ""
+
+
+def reach(values: Iterable[float]) -> str:
+    """From the least to the greatest, in an answer.
+
+    >>> reach([0.5, 0.1]), reach([0.1])
+    ('0.1 to 0.5', '0.1')
+    """
+    low, high = times(min(found := list(values))), times(max(found))
+    return low if low == high else f"{low} to {high}"
 
 
 def times(value: float) -> str:

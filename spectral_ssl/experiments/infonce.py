@@ -18,7 +18,7 @@ from spectral_ssl import linalg
 from spectral_ssl.data import Dataset, augment
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm
-from spectral_ssl.experiments.frame import check_list, experiment, largest_sine, times
+from spectral_ssl.experiments.frame import check_list, experiment, largest_sine, order_of, reach, times
 from spectral_ssl.experiments.regimes import solved
 from spectral_ssl.experiments.setting import load_data
 from spectral_ssl.graph import Graph
@@ -33,7 +33,6 @@ __all__ = ["frobenius_warm_start", "linearisation", "price_of_dimension"]
 
 RELATIONS_SHOWN = ("views", "views+knn", "knn", "labels")
 RANK_SHARES = (1e-3, 1e-4, 1e-5)  # of the largest eigenvalue of S: what counts as a direction, loosest first
-NULL_SHARE = 1e-4  # of the largest eigenvalue: what counts as zero in a dual matrix known to 1e-6
 FLAT = 1e-5  # of the way from the entropy bound to uniform similarities: less than this left, and any rank will do
 
 
@@ -76,7 +75,8 @@ def linearisation(
 
     Three cases: dot products with self-pairs, where the rows of R sum to zero (a regular relation) and where they do
     not, and SimCLR's own loss (cosines, no self-pairs) on the regular one, in K + 1 dimensions, since its rows gather
-    at one point of the sphere and spread in its tangent space. The prediction is the top of HRH, H = I - 11'/N.
+    at one point of the sphere and spread in its tangent space. The prediction is the top of HRH, H = I - 11'/N: only
+    directions of positive eigenvalues are ever learned, and K may not exceed their number.
 
     Args:
         n_samples: Samples of the relation.
@@ -101,6 +101,14 @@ def linearisation(
         "regular, cosines (SimCLR)": (cosine, True),
     }
     H = np.eye(n_samples) - 1 / n_samples
+    relations = {regular: _near_uniform(n_samples, regular, seed) for regular in (True, False)}
+    spectra = {regular: linalg.eigh(H @ R @ H) for regular, R in relations.items()}
+    learned = min(int((values > 1e-9 * values[-1]).sum()) for values, _ in spectra.values())
+    if n_components > learned:
+        raise DataError(
+            f"n_components must be at most {learned}, got {n_components}: HRH has no more eigenvalues above 0 here, "
+            "and no method learns the other directions; take more n_samples (about half of them are above 0)"
+        )
     with experiment(
         "linearisation",
         config,
@@ -111,8 +119,7 @@ def linearisation(
     ) as report:
         sines: dict[str, list[float]] = {}
         for name, (method, regular) in cases.items():
-            R = _near_uniform(n_samples, regular, seed)
-            top = linalg.eigh(H @ R @ H)[1][:, ::-1][:, :n_components]
+            R, top = relations[regular], spectra[regular][1][:, ::-1][:, :n_components]
             for eps in steps:
                 graph = Graph.from_adjacency(1 + eps * R)
                 wider = n_components + (method is cosine)
@@ -124,21 +131,15 @@ def linearisation(
                 row = {"case": name, "eps": eps, "sine": sine, "size": float((Z**2).sum()), "converged": run.converged}
                 report.add({**row, "slug": f"{name}.{eps:g}"}, Z=Z, R=R)
                 report.task.advance(text=f"{name}, eps {eps:g}")
-        slopes = {name: _slope(steps, found) for name, found in sines.items()}
-        ends = {name: found[-1] for name, found in sines.items()}
-        regular_, irregular_, simclr_ = cases
+        slopes = {name: order_of(steps, found) for name, found in sines.items()}
         report.payload["slopes"] = slopes
-        report.payload["answer"] = (
-            f"For dot products on a regular relation yes: the sine falls like eps^{slopes[regular_]:.2f}, to "
-            f"{times(ends[regular_])} at eps = {steps[-1]:g}. On an irregular one it {_behaves(slopes[irregular_])} "
-            f"{times(ends[irregular_])}, and for SimCLR's cosines it {_behaves(slopes[simclr_])} "
-            f"{times(ends[simclr_])} even on the regular one."
-        )
+        told = [f"{name}: {_vanishes(slopes[name], found[-1])}" for name, found in sines.items()]
+        report.payload["answer"] = f"By the sine of the largest angle at eps = {steps[-1]:g}. {'; '.join(told)}."
         report.payload["setting"] = f"A = 1 + εR, N = {n_samples}, K = {n_components}, temperature 1"
         report.payload["curves"] = [
             {
                 "name": "linearisation",
-                "title": "InfoNCE near a uniform relation is spectral for dot products, not for cosines",
+                "title": "Is InfoNCE spectral near a uniform relation? Where the angle falls with ε, yes",
                 "x": "eps",
                 "y": "sine",
                 "by": "case",
@@ -170,14 +171,11 @@ def _near_uniform(N: int, regular: bool, seed: int) -> Array:
     return out
 
 
-def _slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of log y against log x over the smaller half: the order at which y vanishes."""
-    n = max(2, (len(x) + 1) // 2)
-    return float(np.polyfit(np.log(x[-n:]), np.log(y[-n:]), 1)[0]) if len(x) > 1 else math.nan
-
-
-def _behaves(slope: float) -> str:
-    return "falls only to" if slope > 0.3 else "stays at"
+def _vanishes(slope: float | None, sine: float) -> str:
+    """yes where the sine vanishes with eps (C5: like eps itself) and has come below one half."""
+    if slope is None:
+        return f"{times(sine)}, too few eps for an order"
+    return f"{'yes' if slope > 0.5 and sine < 0.5 else 'no'}, {times(sine)}, going like eps^{round(slope, 2) + 0.0:g}"
 
 
 # -------------------------------------------------------------------------------------------------- digits, relations
@@ -231,6 +229,12 @@ def least_loss(method: InfoNCE, graph: Graph, K: int) -> Least:
     return Least(best.embedding.Z, best.loss, best.lower_bound, best.kind)
 
 
+def rank_is_fixed(best: Least, graph: Graph) -> bool:
+    """Whether the loss tells the rank of its optimum: not where next to nothing of it is above the entropy bound."""
+    entropy, flat = InfoNCE(1.0, "dot").lower_bound(graph), InfoNCE().collapse_loss(graph, 1)
+    return best.kind == "exact" or best.loss - entropy >= FLAT * (flat - entropy)
+
+
 def similarities(Z: Array) -> Array:
     """Eigenvalues of S = ZZ', rows at unit length, the largest first."""
     values: Array = linalg.svd(Z / np.linalg.norm(Z, axis=1, keepdims=True))[1] ** 2
@@ -279,7 +283,7 @@ def frobenius_warm_start(
         "frobenius-warm-start",
         config,
         question="How far is the spectral (Frobenius) solution from the optimum of exact InfoNCE?",
-        zero_line="the least InfoNCE loss in K dimensions",
+        zero_line="the least InfoNCE loss found in K dimensions",
         steps=len(graphs) * len(taus),
         progress=progress,
     ) as report:
@@ -292,13 +296,14 @@ def frobenius_warm_start(
                 Z = _unit_rows(spectral.Z)
                 loss = float(method.loss(Z, graph))
                 chance = np.random.default_rng(seed).standard_normal((5, N, K))
+                at_random = float(np.mean([float(method.loss(z, graph)) for z in chance]))
                 row = {
                     "relation": name,
                     "temperature": tau,
                     "excess": (loss - best.loss) / (flat - best.loss),
                     "share_of_loss": loss / best.loss - 1,
                     "sine": largest_sine(Z[:, : spectral.rank], best.Z),
-                    "random": float(np.mean([float(method.loss(z, graph)) for z in chance])) / best.loss - 1,
+                    "random": (at_random - best.loss) / (flat - best.loss),
                     "rank_frobenius": spectral.rank,
                     "certified_gap": best.gap,
                     "loss": best.loss,
@@ -308,17 +313,21 @@ def frobenius_warm_start(
                 report.add({**row, "slug": f"{name}.{tau:g}"}, Z=best.Z, Z_frobenius=spectral.Z)
                 report.task.advance(text=f"{name}, tau {tau:g}")
         rows = report.payload["rows"]
-        share, sine, excess, chance_ = (
-            [row[key] for row in rows] for key in ("share_of_loss", "sine", "excess", "random")
-        )
-        nearest, *_, farthest = sorted(rows, key=lambda row: row["excess"])
+        excess = [row["excess"] for row in rows]
+        ends = [
+            f"{times(row['excess'])} ({row['relation']}, temperature {row['temperature']:g})"
+            for row in (rows[int(np.argmin(excess))], rows[int(np.argmax(excess))])
+        ]
+        sines = [row["sine"] for row in rows if row["sine"] is not None]
+        better = sum(row["excess"] < row["random"] for row in rows)
+        worse = sum(value > 1 for value in excess)
         report.payload["answer"] = (
-            f"Between the least loss and collapse it stands at {times(min(excess))} ({nearest['relation']}, "
-            f"temperature {nearest['temperature']:g}) to {times(max(excess))} of the way ({farthest['relation']}, "
-            f"{farthest['temperature']:g}; above 1 is worse than collapse), at sines of {min(sine):.2f} to "
-            f"{max(sine):.2f}. In shares of the loss, {100 * min(share):.2g} to {100 * max(share):.2g} % above the "
-            f"least, it looks near, but so do random rows: {100 * min(chance_):.2g} to {100 * max(chance_):,.0f} %."
+            f"From the least loss found (0) to collapse (1) it stands at {' to '.join(dict.fromkeys(ends))}, at sines "
+            f"of {reach(sines) if sines else 'no direction'}; it is worse than collapse at {worse} of {len(rows)} "
+            f"points, and better than random rows, which stand at {reach(row['random'] for row in rows)}, at {better}."
         )
+        gaps = [row["certified_gap"] for row in rows]
+        report.payload["zero_line"] += f", certified to a relative gap of {reach(gaps)}"
         report.payload["setting"] = f"K = {K}; {N} rows: two views of {n_originals} of {data}"
         shared = {
             "x": "temperature",
@@ -330,7 +339,7 @@ def frobenius_warm_start(
             {
                 **shared,
                 "name": "warm-start",
-                "title": "The Frobenius solution under exact InfoNCE: another subspace, well above the least loss",
+                "title": "The Frobenius solution under exact InfoNCE: its loss and its angle to the best found",
                 "y": "excess",
                 "ylabel": "excess InfoNCE loss\n(collapsed = 1)",
                 "yscale": "log",
@@ -394,12 +403,12 @@ def price_of_dimension(
         steps=len(taus) * (len(sizes) + 1),
         progress=progress,
     ) as report:
-        enough: dict[float, int] = {}
+        enough: dict[float, int | None] = {}
         for tau in taus:
             method = InfoNCE(tau)
             whole = least_loss(method, graph, N - 1)
             values = similarities(whole.Z)
-            enough[tau] = int((values > RANK_SHARES[1] * values[0]).sum())
+            enough[tau] = int((values > RANK_SHARES[1] * values[0]).sum()) if rank_is_fixed(whole, graph) else None
             report.task.advance(text=f"tau {tau:g}, every dimension")
             span = method.collapse_loss(graph, 1) - whole.loss
             unproven = whole.gap * abs(whole.loss) / span
@@ -412,13 +421,14 @@ def price_of_dimension(
                     "price": price if price > unproven else 0.0,
                     "price_min": max(0.0, (best.lower_bound - whole.loss) / span),
                     "price_max": max(0.0, price),
+                    "unproven": unproven,
                     "loss": best.loss,
                     "lower_bound": max(whole.lower_bound, best.lower_bound),
                     "least_of_all": whole.loss,
                     "gap_of_all": whole.gap,
                     "rank_of_all": enough[tau],
                     "kind": best.kind,
-                    "panel": f"τ = {tau:g}, optimum of rank {enough[tau]}",
+                    "panel": f"τ = {tau:g}, optimum of {'any rank' if enough[tau] is None else f'rank {enough[tau]}'}",
                     "slug": f"{tau:g}.{K}",
                 }
                 report.add(row, Z=best.Z)
@@ -427,13 +437,11 @@ def price_of_dimension(
         told = []
         for tau in taus:
             mine = [row for row in rows if row["temperature"] == tau]
-            near = next((row["K"] for row in mine if row["price"] < 0.01), None)
-            told.append(
-                f"at temperature {tau:g} K = {near} pays less than 1 %" if near else f"at temperature {tau:g} none does"
-            )
+            near = next((row["K"] for row in mine if row["price_max"] + row["unproven"] < 0.01), None)
+            told.append(f"at temperature {tau:g} " + (f"K = {near}" if near else "none"))
         report.payload["answer"] = (
-            f"As a share of the way to collapse, {', '.join(told)}; the optima over every dimension have rank "
-            f"{', '.join(str(enough[tau]) for tau in taus)}."
+            f"The first of these K to pay, as found, less than 1 % of the way to collapse: {', '.join(told)}; the "
+            f"optima over every dimension have rank {', '.join(str(enough[tau] or 'open') for tau in taus)}."
         )
         report.payload["setting"] = f"{relation} over {N} rows: two views of {n_originals} of {data}"
         report.payload["curves"] = [

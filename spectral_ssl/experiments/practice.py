@@ -21,13 +21,17 @@ from spectral_ssl.experiments.frame import (
     check_seeds,
     excess_of,
     experiment,
+    known_as,
     largest_sine,
+    named_methods,
     open_setting,
+    order_of,
+    reach,
+    repeats,
     spread,
     times,
 )
 from spectral_ssl.experiments.regimes import METHODS_SHOWN, solved
-from spectral_ssl.experiments.rows import method_name, parse_methods
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import Method, SpectralContrastive, VICReg
 from spectral_ssl.methods.base import as_embedding
@@ -79,26 +83,26 @@ def batch_size(
         out: The run directory; left out, a new one under runs/.
     """
     config = dict(locals())
-    chosen, several, K = parse_methods(methods), check_seeds(seeds, seed), n_components
+    chosen, several, K = named_methods(methods), check_seeds(seeds, seed), n_components
     batches = _check_sizes(sizes)
     engines = [spec.format_call(*call) for call in spec.parse_calls(optimizers)]
     if steps < 2:
         raise DataError(f"steps must be at least 2, got {steps}")
     setting = open_setting(data, relation, seed=seed)
     spectra = Spectra(setting.graph, X=setting.data.X)
+    optima = {name: solved(method, spectra, K) for name, method in chosen.items()}
     pairs = batches[0] * steps
     options: dict[str, Any] = {"learning_rate": learning_rate, "schedule": schedule, "max_iter": steps}
     with experiment(
         "batch-size",
         config,
         question="What does the size of the batch cost?",
-        zero_line="the closed form over the whole relation",
+        zero_line=f"{known_as(best.kind for best in optima.values())} over the whole relation",
         steps=len(chosen) * len(batches) * len(engines) * 2 * len(several),
         progress=progress,
         setting=setting,
     ) as report:
-        for method in chosen:
-            best = solved(method, spectra, K)
+        for name, best in optima.items():
             for engine in engines:
                 for debias in (False, True):
                     for B in batches:
@@ -121,14 +125,14 @@ def batch_size(
                                 early += (
                                     [excess_of(look.Z, best.method, setting.graph, best)] if look.Z is not None else []
                                 )
-                            report.task.advance(text=f"{method_name(method)}, {engine}, B = {B}")
+                            report.task.advance(text=f"{name}, {engine}, B = {B}")
                         ends = [excess_of(run.embedding.Z, best.method, setting.graph, best) for run in runs]
                         how = "debiased" if debias else "plain"
                         row = {
-                            "method": method_name(method),
+                            "method": name,
                             "batch_size": B,
                             "how": how,
-                            "line": f"{method_name(method)}, {how}",
+                            "line": f"{name}, {how}",
                             "optimizer": engine,
                             **spread(ends, "excess"),
                             **spread(early, "early"),
@@ -136,7 +140,7 @@ def batch_size(
                             "steps": steps,
                             "diverged": len(several) - len(runs),
                             "learning_rate": runs[0].learning_rate if runs else None,
-                            "slug": f"{method_name(method)}.{engine}.{B}.{how}",
+                            "slug": f"{name}.{engine}.{B}.{how}",
                         }
                         report.add(row, **({"Z": runs[0].embedding.Z} if runs else {}))
         rows = report.payload["rows"]
@@ -145,12 +149,13 @@ def batch_size(
             for B in (batches[0], batches[-1]):
                 found = [row["excess"] for row in rows if row["how"] == how and row["batch_size"] == B]
                 found = [value for value in found if value is not None]
-                told.append(f"{times(min(found))} to {times(max(found))}" if found else "no run that did not diverge")
+                told.append(reach(found) if found else "open, every run having diverged,")
         report.payload["answer"] = (
             f"After {steps} steps the excess, as a share of the way to collapse, is {told[0]} at B = {batches[0]} and "
             f"{told[1]} at B = {batches[-1]}; debiased {told[2]} and {told[3]}."
         )
-        report.payload["setting"] = f"K = {K}, linear maps; median and range of {len(several)} runs of {steps} steps"
+        spread_of = repeats(several, "median and range of")
+        report.payload["setting"] = f"K = {K}, linear maps, {steps} steps{spread_of}"
         shared = {
             "x": "batch_size",
             "by": "how",
@@ -324,25 +329,25 @@ def minibatch_bias(
         out: The run directory; left out, a new one under runs/.
     """
     config = dict(locals())
-    chosen, several, K = parse_methods(methods), check_seeds(seeds, seed), n_components
+    chosen, several, K = named_methods(methods), check_seeds(seeds, seed), n_components
     batches = _check_sizes(sizes)
-    for method in chosen:
+    for method in chosen.values():
         Expected(method, batches[0])  # type: ignore[arg-type]  # refused here, before a run is begun
     setting = open_setting(data, relation, seed=seed)
     if np.any(setting.graph.degree == 0):
-        raise DataError("the relation leaves samples without a pair, which no batch sees; choose another, such as knn")
+        raise DataError("the relation leaves samples without a pair, whose share of the covariance no pair shows; choose another, such as knn")
     spectra = Spectra(setting.graph, X=setting.data.X)
+    optima = {name: solved(method, spectra, K) for name, method in chosen.items()}
     with experiment(
         "minibatch-bias",
         config,
         question="Where is the optimum of the loss that minibatches have on average?",
-        zero_line="the closed form over the whole relation",
+        zero_line=f"{known_as(best.kind for best in optima.values())} over the whole relation",
         steps=len(chosen) * len(batches) * (1 + 2 * len(several)),
         progress=progress,
         setting=setting,
     ) as report:
-        for method in chosen:
-            best, name = solved(method, spectra, K), method_name(method)
+        for name, best in optima.items():
             for B in batches:
                 expected = Expected(best.method, B)  # type: ignore[arg-type]
                 moved = train(expected, spectra, K, seed=seed, max_iter=500, tol=1e-7)
@@ -393,22 +398,26 @@ def minibatch_bias(
                 line: {row["batch_size"]: row["excess"] for row in rows if (row["method"], row["line"]) == (name, line)}
                 for line in ("plain, predicted", "plain", "debiased")
             }
-            slope = -_slope(lines["plain, predicted"])
+            slope = order_of(*zip(*sorted(lines["plain, predicted"].items()), strict=True))
             at = {line: times(found[batches[0]]) for line, found in lines.items()}
             told.append(
                 f"{name} at B = {batches[0]}: predicted {at['plain, predicted']}, trained {at['plain']}, "
-                f"debiased {at['debiased']}, the prediction falling like B^-{slope:.1f}"
+                f"debiased {at['debiased']}"
+                + (f", the prediction going like B^{round(slope, 1) + 0.0:g}" if slope is not None else "")
             )
-        report.payload["answer"] = f"Above the closed form, as a share of the way to collapse. {'; '.join(told)}."
+        zero = known_as(best.kind for best in optima.values())
+        report.payload["answer"] = f"Above {zero}, as a share of the way to collapse. {'; '.join(told)}."
         report.payload["notes"].append(
             "predicted: minimum of loss + E|C_B|^2 - |C|^2, exact for spectral_contrastive, to leading order for "
-            "vicreg; what trained runs have beyond it is the noise of the steps, which debiasing cannot take off"
+            "vicreg; trained runs have beyond it the noise of the steps, which debiasing cannot take off, and whatever "
+            f"{steps} steps leave to be learned"
         )
-        report.payload["setting"] = f"K = {K}, linear maps; median and range of {len(several)} runs of {steps} steps"
+        spread_of = repeats(several, "median and range of")
+        report.payload["setting"] = f"K = {K}, linear maps, {steps} steps{spread_of}"
         report.payload["curves"] = [
             {
                 "name": "minibatch-bias",
-                "title": "The optimum of minibatches is another one: its excess loss over the whole relation",
+                "title": "The optimum of the mean batch loss: its excess over the whole relation",
                 "x": "batch_size",
                 "y": "excess",
                 "by": "line",
@@ -432,11 +441,3 @@ def _independent(best: Optimum, B: int, graph: Graph) -> float | None:
         return None
     alpha = best.method.variance
     return losses.minibatch_bias(best.embedding.Z, B, variance=alpha, covariance=alpha, centred=True)
-
-
-def _slope(found: dict[int, float]) -> float:
-    """Of log y against log B, over the larger half of the sizes."""
-    kept = sorted(found)[-max(2, (len(found) + 1) // 2) :]
-    if len(kept) < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(kept), np.log([max(found[B], 1e-300) for B in kept]), 1)[0])

@@ -12,7 +12,17 @@ import numpy as np
 from spectral_ssl.comparison import effective_rank, linear_probe_score
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError, SpectralWarning
-from spectral_ssl.experiments.frame import check_list, check_seeds, excess_of, experiment, open_setting, spread, times
+from spectral_ssl.experiments.frame import (
+    check_list,
+    check_seeds,
+    excess_of,
+    experiment,
+    known_as,
+    open_setting,
+    repeats,
+    spread,
+    times,
+)
 from spectral_ssl.experiments.regimes import solved
 from spectral_ssl.experiments.rows import parse_methods
 from spectral_ssl.progress import SILENT, Progress
@@ -135,22 +145,25 @@ def projector_width(
                 "linear_probe": probe(mapped.embedding.transform(train_set.X), mapped.embedding.transform(test_set.X)),
                 "linear_effective_rank": effective_rank(mapped.embedding.Z),
                 "rank_free": best.rank,
+                "kind": best.kind,
                 "slug": f"K{K}",
             }
             report.add(row, Z=looks[0]["Z"])
         rows = list(report.payload["rows"])
         report.payload["rows"] += _by_layer(rows)
         first, last = rows[0], rows[-1]
-        report.payload |= {"probe_raw": raw, "probe_untrained": untrained}
+        score = "accuracy" if train_set.is_classification else "R²"
+        floor = f"{known_as(row['kind'] for row in rows)} over all embeddings"
+        report.payload |= {"probe_raw": raw, "probe_untrained": untrained, "zero_line": floor}
         report.payload["answer"] = (
             f"From K = {first['K']} to {last['K']} the network goes from {times(first['excess'])} to "
-            f"{times(last['excess'])} above the closed form over all embeddings (linear maps: "
-            f"{times(first['linear_excess'])} to {times(last['linear_excess'])}); probes find {first['probe_h']:.3f} "
-            f"to {last['probe_h']:.3f} in h and {first['probe_z']:.3f} to {last['probe_z']:.3f} in z (raw features "
-            f"{raw:.3f}, the untrained backbone {untrained:.3f})."
+            f"{times(last['excess'])} above {floor} (linear maps: {times(first['linear_excess'])} to "
+            f"{times(last['linear_excess'])}); probes find ({score}) {first['probe_h']:.3f} to {last['probe_h']:.3f} "
+            f"in h and {first['probe_z']:.3f} to {last['probe_z']:.3f} in z (raw features {raw:.3f}, the untrained "
+            f"backbone {untrained:.3f})."
         )
         report.payload["setting"] = (
-            f"{method}; one hidden layer of {backbone} {activation} units; median and range of {len(several)} runs"
+            f"{method}; one hidden layer of {backbone} {activation} units{repeats(several, 'median and range of')}"
         )
         shared = {"x": "K", "xlabel": "width K of the projector's output z", "xscale": "log"}
         report.payload["curves"] = [
@@ -165,7 +178,7 @@ def projector_width(
                 "yscale": "log",
                 "zero": 0.0,
                 "band": ["height_min", "height_max"],
-                "theory": ["linear maps, closed form"],
+                "theory": ["linear maps, optimum"],
             },
             {
                 **shared,
@@ -174,10 +187,10 @@ def projector_width(
                 "y": "probe",
                 "by": "model",
                 "where": {"layer": ["h", "z", "linear"]},
-                "ylabel": "held-out probe accuracy",
+                "ylabel": f"held-out probe {score}",
                 "yscale": "linear",
                 "band": ["probe_min", "probe_max"],
-                "theory": ["linear maps, closed form"],
+                "theory": ["linear maps, optimum"],
                 "below": {"y": "effective_rank", "ylabel": "effective\nrank", "yscale": "log"},
                 "caption": f"raw features {raw:.3f}, untrained backbone {untrained:.3f}",
             },
@@ -202,12 +215,12 @@ def _by_layer(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         K = row["K"]
         network = {f"height{end}": row[f"excess{end}"] for end in ("", "_min", "_max")}
         found.append({"K": K, "layer": "loss", "model": "network, trained", **network})
-        found.append({"K": K, "layer": "loss", "model": "linear maps, closed form", "height": row["linear_excess"]})
+        found.append({"K": K, "layer": "loss", "model": "linear maps, optimum", "height": row["linear_excess"]})
         for layer, words in (("h", "backbone h"), ("z", "projector output z")):
             probes = {f"probe{end}": row[f"probe_{layer}{end}"] for end in ("", "_min", "_max")}
             found.append(
                 {"K": K, "layer": layer, "model": words, **probes, "effective_rank": row[f"effective_rank_{layer}"]}
             )
         line = {"probe": row["linear_probe"], "effective_rank": row["linear_effective_rank"]}
-        found.append({"K": K, "layer": "linear", "model": "linear maps, closed form", **line})
+        found.append({"K": K, "layer": "linear", "model": "linear maps, optimum", **line})
     return found

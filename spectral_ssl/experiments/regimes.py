@@ -25,12 +25,15 @@ from spectral_ssl.experiments.frame import (
     check_seeds,
     excess_of,
     experiment,
+    known_as,
     largest_sine,
+    named_methods,
     open_setting,
+    reach,
+    repeats,
     spread,
     times,
 )
-from spectral_ssl.experiments.rows import method_name, parse_methods
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import Method, VICReg
 from spectral_ssl.methods.base import QuadraticMethod, as_embedding
@@ -42,6 +45,7 @@ from spectral_ssl.training import train
 __all__ = ["hinge", "normalisation", "solved"]
 
 METHODS_SHOWN = "vicreg, spectral_contrastive, barlow_twins"
+PINNED = 1e-3  # of a column variance: nearer to 1 than this it is held there
 
 
 def solved(method: Method, spectra: Graph | Spectra, K: int) -> Optimum:
@@ -124,6 +128,7 @@ def hinge(
                 runs = [train(judge, spectra, K, seed=s, max_iter=1500) for s in several] if form == "hinge" else []
                 scale = _best_scale(best[other], judge, spectra)
                 c, c_other = covariance_spectrum(mine.embedding.Z), covariance_spectrum(Z)
+                columns = mine.embedding.Z.var(axis=0)
                 row = {
                     "sweep": sweep,
                     "judge": f"{other} optimum under the {form} loss",
@@ -137,6 +142,8 @@ def hinge(
                     **spread((excess_of(run.embedding.Z, judge, setting.graph, mine) for run in runs), "trained"),
                     "variance_most": float(c[0]),
                     "variance_least": float(c[min(K, c.size) - 1]),
+                    "column_most": float(columns.max()),
+                    "column_least": float(columns.min()),
                     "kind": mine.kind,
                     "invariance": judge.invariance,
                     "loss": mine.loss,
@@ -149,18 +156,23 @@ def hinge(
         report.payload["rows"] += _trained_rows(rows) + _spectrum_rows(rows, report.arrays, spectra, ratio)
         under = [row for row in rows if row["judge"].endswith("hinge loss")]
         here = next(row for row in under if row["sweep"] == "ratio" and row["ratio"] == ratio)
-        rescaled = [row["excess_rescaled"] for row in under]
+        size = "Mostly" if here["excess_rescaled"] < 0.2 * here["excess"] else "Not only"
         collapsed = sum(row["rank"] != row["rank_other"] for row in under)
         trained, worst = (max(row[key] for row in under) for key in ("trained", "trained_max"))
         report.payload["answer"] = (
-            f"Mostly a matter of size: at ratio {ratio:g} the squared optimum is {times(here['excess'])} of the way to "
+            f"{size} a matter of size: at ratio {ratio:g} the squared optimum is {times(here['excess'])} of the way to "
             f"collapse under the hinge, and {times(here['excess_rescaled'])} once rescaled (over both sweeps "
-            f"{times(min(rescaled))} to {times(max(rescaled))}). Hinge optima have column variances of 1, but a Cov of "
-            f"eigenvalues {times(here['variance_least'])} to {times(here['variance_most'])}, and another rank than "
-            f"squared ones at {collapsed} of {len(under)} points. Trained runs of the hinge end {times(trained)} above "
-            f"their closed form at most in the median, {times(worst)} at worst."
+            f"{reach(row['excess'] for row in under)}, and {reach(row['excess_rescaled'] for row in under)}). There "
+            f"the hinge optimum has column variances of {reach((here['column_least'], here['column_most']))} and a Cov "
+            f"of eigenvalues {reach((here['variance_least'], here['variance_most']))}; hinge optima have another rank "
+            f"than squared ones at {collapsed} of {len(under)} points. Trained runs of the hinge end {times(trained)} "
+            f"above {known_as(row['kind'] for row in under)} at most in the median, {times(worst)} at worst."
         )
-        report.payload["setting"] = f"K = {K}, linear maps; medians over {len(several)} runs"
+        report.payload["zero_line"] = f"{known_as(row['kind'] for row in rows)} of the loss that judges"
+        formula = any(str(row.get("form")).startswith("hinge, formula") for row in report.payload["rows"])
+        report.payload["setting"] = f"K = {K}, linear maps{repeats(several, 'trained: medians over')}"
+        drawn = [row for row in under if row["sweep"] == "invariance"]
+        pinned = sum(max(abs(row["column_least"] - 1), abs(row["column_most"] - 1)) < PINNED for row in drawn)
         shared = {
             "y": "excess",
             "by": "judge",
@@ -191,7 +203,7 @@ def hinge(
             },
             {
                 "name": "covariance",
-                "title": "Spectrum of Cov(Z): the hinge holds column variances at 1, not Cov at I",
+                "title": f"Spectrum of Cov(Z): the hinge holds columns at 1 at {pinned} of {len(drawn)} invariances",
                 "x": "component",
                 "y": "variance",
                 "by": "form",
@@ -204,7 +216,7 @@ def hinge(
                 "yscale": "linear",
                 "zero": 1.0,
                 "zero_line": "Cov = I, Laplacian Eigenmaps",
-                "caption": f"α/β = {ratio:g}; formula: 1 - γ (m_k - mean m) / β",
+                "caption": f"α/β = {ratio:g}" + ("; formula: 1 - γ (m_k - mean m) / β" if formula else ""),
             },
         ]
     return report.payload
@@ -225,7 +237,7 @@ def _best_scale(found: Optimum, method: QuadraticMethod, spectra: Spectra) -> fl
 
 
 def _trained_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trained runs as lines of their own."""
+    """Trained runs as lines of their own, in the figures alone: without a slug."""
     found = []
     for row in rows:
         form = row["slug"].split(".")[1]
@@ -246,7 +258,7 @@ def _trained_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _spectrum_rows(
     rows: list[dict[str, Any]], arrays: dict[str, Any], spectra: Spectra, ratio: float
 ) -> list[dict[str, Any]]:
-    """Eigenvalues of Cov at three invariances, and the formula where it holds."""
+    """Eigenvalues of Cov at three invariances, and the formula where it holds; for a figure alone."""
     mine = [row for row in rows if row["sweep"] == "invariance" and ".hinge." in row["slug"]]
     chosen = sorted({mine[k]["strength"] for k in (0, len(mine) // 2, len(mine) - 1)})
     found = []
@@ -345,7 +357,7 @@ def normalisation(
         out: The run directory; left out, a new one under runs/.
     """
     config = dict(locals())
-    chosen, several, K = parse_methods(methods), check_seeds(seeds, seed), n_components
+    chosen, several, K = named_methods(methods), check_seeds(seeds, seed), n_components
     setting = open_setting(data, relation, test_size=test_size, seed=seed)
     X = setting.data.X
     spectra = Spectra(setting.graph, X=X) if model == "linear" else Spectra(setting.graph)
@@ -353,18 +365,18 @@ def normalisation(
     varies = spread_ > 0
     ready = (X[:, varies] - X[:, varies].mean(axis=0)) / spread_[varies]
     ways = ["none", "unit rows", "BatchNorm of columns"] + (["standardised inputs"] if model == "linear" else [])
+    optima = {name: solved(method, spectra, K) for name, method in chosen.items()}
     with experiment(
         "normalisation",
         config,
         question="What do normalisation layers do to what a loss learns?",
-        zero_line=f"the {model} closed form, nothing normalised",
+        zero_line=f"{known_as(best.kind for best in optima.values())} of the {model} model, nothing normalised",
         steps=len(chosen) * len(ways),
         progress=progress,
         setting=setting,
     ) as report:
-        for method in chosen:
-            best = solved(method, spectra, K)
-            inner, name = best.method, method_name(method)
+        for name, best in optima.items():
+            inner = best.method
             radius = float(np.sqrt((best.embedding.Z**2).sum() / setting.graph.n_samples))
             free = solved(inner, Spectra(setting.graph), K).loss
             for way in ways:
@@ -401,29 +413,41 @@ def normalisation(
                 report.add(row, Z=Z)
                 report.task.advance(text=f"{name}, {way}")
         rows = report.payload["rows"]
+        score = "accuracy" if setting.probe_train.is_classification else "R²"
 
         def told(way: str) -> str:
-            values = [row["excess"] for row in rows if row["normalised"] == way]
-            return f"{times(min(values))} to {times(max(values))}"
+            return reach(row["excess"] for row in rows if row["normalised"] == way)
 
         report.payload["answer"] = (
             f"In shares of the way to collapse, unit rows move the loss by {told('unit rows')}, BatchNorm of the "
             f"columns by {told('BatchNorm of columns')}"
             + (f", standardised inputs by {told('standardised inputs')}." if model == "linear" else ".")
         )
-        report.payload["notes"] += [
-            "standardising the inputs is an invertible map of centred features, which a linear model undoes: it "
-            "changes losses that do not centre (spectral_contrastive); the relation is held fixed here",
-            "unit rows: searches from different starts end up to some per cent apart; what is shown is their least",
-            "below 0: a linear map with its rows normalised is no linear map; free_optimum is the floor of both",
-        ]
-        report.payload["setting"] = f"K = {K}, {model} model; least of {len(several)} runs, bars up to the others"
+        if model == "linear":
+            report.payload["notes"].append(
+                "standardising the inputs is an invertible map of centred features, which a linear model undoes: it "
+                "changes losses that do not centre (spectral_contrastive); the relation is held fixed here"
+            )
+        if len(several) > 1:
+            worst = max(rows, key=lambda row: row["excess_max"] - row["excess"])
+            report.payload["notes"].append(
+                f"{len(several)} searches from different starts end up to "
+                f"{times(100 * (worst['excess_max'] - worst['excess']))} % of the way to collapse apart "
+                f"({worst['method']}, {worst['normalised']}); what is shown is their least"
+            )
+        if min(row["excess"] for row in rows if row["normalised"] == "unit rows") < 0:
+            report.payload["notes"].append(
+                "below 0: a linear map with its rows normalised is no linear map; free_optimum is the floor of both"
+            )
+        report.payload["setting"] = (
+            f"K = {K}, {model} model{repeats(several, 'bars from the least to the greatest of')}"
+        )
         shared = {"x": "normalised", "by": "method", "xlabel": "", "xscale": "category", "yscale": "linear"}
         report.payload["curves"] = [
             {
                 **shared,
                 "name": "normalisation",
-                "title": "Normalisation layers move the optimum: loss of what comes out",
+                "title": "What normalisation layers cost: loss of what comes out",
                 "y": "excess",
                 "ylabel": "excess loss (collapsed = 1)",
                 "zero": 0.0,
@@ -433,9 +457,9 @@ def normalisation(
             {
                 **shared,
                 "name": "probe",
-                "title": "Held-out probe accuracy behind each normalisation",
+                "title": f"Held-out probe {score} behind each normalisation",
                 "y": "probe",
-                "ylabel": "probe accuracy",
+                "ylabel": f"probe {score}",
                 "below": {"y": "effective_rank", "ylabel": "effective\nrank", "yscale": "linear"},
             },
         ]

@@ -21,7 +21,15 @@ from spectral_ssl.comparison import effective_rank
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import NotClosedForm
 from spectral_ssl.experiments.frame import check_list, experiment, times
-from spectral_ssl.experiments.infonce import RANK_SHARES, RELATIONS_SHOWN, least_loss, similarities, view_relations
+from spectral_ssl.experiments.infonce import (
+    FLAT,
+    RANK_SHARES,
+    RELATIONS_SHOWN,
+    least_loss,
+    rank_is_fixed,
+    similarities,
+    view_relations,
+)
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.methods.base import as_embedding, tensor_graph
@@ -32,7 +40,6 @@ from spectral_ssl.training import train
 __all__ = ["hot_limit", "temperature_rank"]
 
 NULL_SHARE = 1e-4  # of the largest eigenvalue: what counts as zero in a dual matrix known to 1e-6
-FLAT = 1e-5  # of the way from the entropy bound to uniform similarities: less than this left, and any rank will do
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def temperature_rank(
                 values = similarities(best.Z)
                 above = (best.loss - entropy) / (flat - entropy)
                 ranks: list[int | None] = [int((values > share * values[0]).sum()) for share in RANK_SHARES]
-                if best.kind != "exact" and above < FLAT:
+                if not rank_is_fixed(best, graph):
                     ranks = [None] * 3
                 row = {
                     "relation": name,
@@ -161,16 +168,17 @@ def temperature_rank(
             report.payload.setdefault("hot_limit", {})[name] = {"rank": rank, "gap": gap, "unique": unique}
             report.task.advance(text=f"{name}, tau -> infinity")
         rows = report.payload["rows"]
-        most = max(row["gap"] for row in rows if row["rank"] is not None)
+        gaps = [row["gap"] for row in rows if row["rank"] is not None]
         told = []
         for name in graphs:
             found = [row["rank"] for row in rows if row["relation"] == name and row["rank"] is not None]
-            change = str(found[0]) if len(set(found)) == 1 else f"{found[0]} to {found[-1]}" if found else "open"
+            change = f"{found[0]}" if len(set(found)) == 1 else f"{found[0]} to {found[-1]}" if found else "open"
             told.append(f"{name} {change}" + (f" (limit {limits[name]})" if name in limits else ""))
         pataki = (math.isqrt(8 * N + 1) - 1) // 2
         report.payload["answer"] = (
-            f"Rank of the optimum from temperature {taus[0]:g} to {taus[-1]:g}: {', '.join(told)}; every one certified "
-            f"to a relative gap of {times(most)}. As tau grows it falls to a MAXCUT-type problem's, r <= {pataki}."
+            f"Rank of the optimum from temperature {taus[0]:g} to {taus[-1]:g}: {', '.join(told)}"
+            + (f", certified to a relative gap of {times(max(gaps))}" if gaps else "")
+            + f". Its limit as tau grows solves a MAXCUT-type problem, which has a solution of rank {pataki} or less."
         )
         report.payload["notes"] += [
             "tau -> 0: the loss tends to the entropy bound; the optimum puts all positives of a sample at one "
@@ -178,15 +186,17 @@ def temperature_rank(
             f"tau -> infinity: S minimises <C, S> over unit rows, C_ij = (d_i + d_j) / (2 (N - 1)) - A_ij (C7); such a "
             f"problem has a solution of rank r with r (r + 1) / 2 <= N, r <= {pataki} (Barvinok, Pataki)",
             "a relation without a limit in the figure: <C, S> is least on many S, and the next order decides",
-            "views alone: balanced cliques, whose optimum is the regular simplex at every temperature (C1)",
             f"no rank where less than {FLAT:g} of the loss is left above the entropy bound: any rank has it",
         ]
+        if "views" in graphs:
+            report.payload["notes"].append(
+                "views alone: balanced cliques, whose optimum is the regular simplex at every temperature (C1)"
+            )
         report.payload["setting"] = f"{N} rows: two views of {n_originals} of {data}, all relations of equal weight"
-        headline = "The temperature sets the dimension: rank of the certified optimum of SimCLR's loss"
         report.payload["curves"] = [
             {
                 "name": "temperature-rank",
-                "title": headline,
+                "title": "How many dimensions SimCLR's optimum uses: its rank at every temperature",
                 "x": "temperature",
                 "y": "rank",
                 "by": "relation",
@@ -202,7 +212,7 @@ def temperature_rank(
             },
             {
                 "name": "effective-rank",
-                "title": "Effective rank of the certified optimum of SimCLR's loss",
+                "title": "Effective rank of the optimum of SimCLR's loss",
                 "x": "temperature",
                 "y": "effective_rank",
                 "by": "relation",
@@ -213,7 +223,7 @@ def temperature_rank(
             },
             {
                 "name": "entropy",
-                "title": "How near the optimum comes to the entropy bound: all of it as τ → 0",
+                "title": "How near the optimum comes to the entropy bound, which it reaches as τ → 0",
                 "x": "temperature",
                 "y": "above_entropy",
                 "by": "relation",

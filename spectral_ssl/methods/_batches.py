@@ -31,7 +31,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.moments import Moments
 
-__all__ = ["average", "batch_moments", "draw_with_isolated", "isolated"]
+__all__ = ["average", "batch_moments", "draw_with_isolated", "isolated", "mixed"]
 
 _isolated: weakref.WeakKeyDictionary[Graph, Any] = weakref.WeakKeyDictionary()
 
@@ -45,10 +45,14 @@ def isolated(graph: Graph) -> Any:
 
 def draw_with_isolated(graph: Graph, batch: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """`batch` pairs (i, j); at probability N0 / N a draw is one of the N0 samples without a pair, with itself."""
-    i, j = graph.sample_pairs(batch, rng)
     alone = isolated(graph)
+    return mixed(*graph.sample_pairs(batch, rng), alone, alone.size / graph.n_samples, rng)
+
+
+def mixed(i: Any, j: Any, alone: Any, share: float, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Pairs (i, j), each at probability `share` replaced by one of the samples `alone` (N0,), with itself."""
     if alone.size:
-        at = np.flatnonzero(rng.random(batch) < alone.size / graph.n_samples)
+        at = np.flatnonzero(rng.random(len(i)) < share)
         i[at] = j[at] = alone[rng.integers(0, alone.size, at.size)]
     return i, j
 

@@ -34,6 +34,7 @@ Curve = Mapping[str, Any]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#777777", "#661100", "#999933")
 MARKERS = "oD^vPsh<X>"
 SMALLEST = 1e-16  # a value below this is not told from zero
+ZERO: dict[str, Any] = {"color": INK, "linewidth": 1.6, "linestyle": "--"}
 TEXT = 12.0  # points, of names at the ends of lines
 LABEL_WIDTH = 26  # letters in a line of such a name
 
@@ -73,11 +74,14 @@ def curve_figure(curve: Curve, payload: Mapping[str, Any]) -> Figure | None:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_name(row.get(panel)) if panel else "", []).append(row)
-    lines = _lines(curve, rows)
+    lines, limits = _lines(curve, rows), _limits(curve, rows)
     below = curve.get("below")
     n_rows, n_columns = grid_shape(len(groups), most=3)
     named_at_ends = len(groups) == 1 and len(lines) > 1 and curve.get("xscale") != "category"
     legend = [] if named_at_ends or len(lines) < 2 else [(line.label, _key(line)) for line in lines]
+    zero = _zero_words(curve, payload)
+    if amid := bool(zero) and _amid(curve, limits):  # on a line amid the data words would hide them
+        legend.append((zero, key_line(**ZERO)))
     height = (4.6 if n_rows == 1 else 3.2 * n_rows) + (1.5 if below else 0.0)
     figure = page(height, str(curve.get("title", "")), _caption(curve, payload), legend)
     if named_at_ends:
@@ -87,7 +91,6 @@ def curve_figure(curve: Curve, payload: Mapping[str, Any]) -> Figure | None:
         len(ratios), n_columns, squeeze=False, height_ratios=ratios, sharex=curve.get("xscale") != "category"
     )
     step = 2 if below else 1
-    limits = _limits(curve, rows)
     for place, (name, members) in enumerate(groups.items()):
         across, down = place % n_columns, place // n_columns
         axes = grid[step * down, across]
@@ -104,15 +107,16 @@ def curve_figure(curve: Curve, payload: Mapping[str, Any]) -> Figure | None:
         axes.set_ylabel(safe(str(curve.get("ylabel", ""))) if across == 0 else "")
         if name:
             axes.set_title(safe(name), weight="bold")
-        if place == 0:
-            _tell_zero(axes, curve, payload, limits)
-        if named_at_ends:
-            _name_ends(axes, curve, members, lines, limits)
+        if place == 0 and zero and not amid:
+            _tell_zero(axes, zero, curve, limits)
     for axes in grid[::step].flat[len(groups) :]:
         axes.set_visible(False)
     if below:
         for axes in grid[1::step].flat[len(groups) :]:
             axes.set_visible(False)
+    if named_at_ends:
+        figure.draw_without_rendering()  # how high the axes are is known once they are laid out
+        _name_ends(grid[0, 0], curve, rows, lines, limits)
     return figure
 
 
@@ -309,9 +313,9 @@ def _draw_zero(axes: Axes, curve: Curve, limits: Limits) -> None:
     if zero is None:
         return
     if limits.floor is None:
-        axes.axhline(zero, color=INK, linewidth=1.6, linestyle="--", zorder=2, gid="zero")
+        axes.axhline(zero, **ZERO, zorder=2, gid="zero")
         return
-    axes.axhline(limits.floor, color=INK, linewidth=1.6, linestyle="--", zorder=2, gid="zero")
+    axes.axhline(limits.floor, **ZERO, zorder=2, gid="zero")
     ticks = [t for t in axes.get_yticks() if limits.floor * 1.3 < t <= limits.high]
     if ticks:
         step = max(1, math.ceil(len(ticks) / 7))
@@ -332,17 +336,24 @@ def _draw_zero(axes: Axes, curve: Curve, limits: Limits) -> None:
         axes.plot([-0.008, 0.008], [height * shift, height * shift * 1.0001], zorder=6, **mark)
 
 
-def _tell_zero(axes: Axes, curve: Curve, payload: Mapping[str, Any], limits: Limits) -> None:
-    zero = curve.get("zero")
-    words = str(curve.get("zero_line") or payload.get("zero_line") or "")
-    if zero is None or not words:
-        return
+def _zero_words(curve: Curve, payload: Mapping[str, Any]) -> str:
+    words = curve.get("zero_line") or payload.get("zero_line")
+    return f"{curve['zero']:g} = {words}" if words and curve.get("zero") is not None else ""
+
+
+def _amid(curve: Curve, limits: Limits) -> bool:
+    """Whether data lie on both sides of the zero line."""
+    return limits.floor is None and not 0 <= curve["zero"] - limits.low < 0.15 * (limits.high - limits.low)
+
+
+def _tell_zero(axes: Axes, words: str, curve: Curve, limits: Limits) -> None:
+    zero = curve["zero"]
     at = zero if limits.floor is None else limits.floor
     # under a line at the foot of linear axes there is nothing to hide; elsewhere the words stand on it
     under = limits.floor is None and zero - limits.low < 0.15 * (limits.high - limits.low)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
     look: dict[str, Any] = {"va": "top" if under else "bottom", "color": INK, "size": 10.5, "bbox": box}
-    words_at(axes, f"{zero:g} = {words}", (0, at), (6, -4 if under else 3), y="data", **look)
+    words_at(axes, words, (0, at), (6, -4 if under else 3), y="data", **look)
 
 
 def _keep_margin(figure: Figure, lines: Sequence[Line]) -> None:
@@ -368,8 +379,9 @@ def _name_ends(axes: Axes, curve: Curve, rows: Sequence[Row], lines: Sequence[Li
             shown = last if limits.floor is None else max(last, limits.floor)
             ends.append((_fraction(shown, curve, limits), line))
     ends.sort(key=lambda item: item[0])
-    one = 1.2 * TEXT / 72 / (4.0 if curve.get("below") else 4.2)  # a line of text as a share of the axes' height
-    sizes = [one * (1 + _wrapped(line.label).count("\n")) for _, line in ends]
+    # a line of text as a share of the axes' height; between two names a part of one is left free
+    one = 1.2 * TEXT / 72 * axes.figure.dpi / axes.get_window_extent().height
+    sizes = [one * (1.4 + _wrapped(line.label).count("\n")) for _, line in ends]
     heights = [end for end, _ in ends]
     for _ in range(300):  # push neighbours apart, and all back above the axis
         for k in range(len(heights) - 1):

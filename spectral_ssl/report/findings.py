@@ -23,6 +23,7 @@ def findings(payload: Payload, page: Page) -> None:
         page.line(f"relation {relation_text(record)}".rstrip())
     page.title(str(payload.get("question") or payload.get("experiment")))
     rows = [row for row in as_list(payload.get("rows")) if isinstance(row, Mapping)]
+    rows = [row for row in rows if "slug" in row] or rows  # the others say the same again, for the figures
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in HIDDEN]
     keys = [key for key in keys if not any(isinstance(row.get(key), list | Mapping) for row in rows)]
     left_out = page.table(rows, [_column(key, place, keys, rows) for place, key in enumerate(keys)])

@@ -1,6 +1,6 @@
 """Checkpoints: a directory from which an interrupted run goes on, bit for bit as if it had not been.
 
-    state.json            what the run is, how far it came, and which arrays belong to it
+    state.json            what the run is, how far it came, which arrays belong to it, and a digest of all that
     arrays-000120.npz     parameters, optimizer, random streams, losses
 
 Arrays are written first and state.json, which names them, is moved in place last: a crash leaves the one before.
@@ -13,7 +13,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.runs import load_arrays, write_atomically
 
-__all__ = ["Checkpoint", "digest", "name_of", "pack", "unpack"]
+__all__ = ["Checkpoint", "digest", "pack", "unpack"]
 
 SCHEMA = "spectral_ssl.checkpoint/1"
 STATE = "state.json"
@@ -54,13 +54,18 @@ class Checkpoint:
             raise DataError(f"cannot read {file}: {error.strerror}") from error
         try:
             found = json.loads(text)
-            schema, run, state, name = (found[key] for key in ("schema", "run", "state", "arrays"))
-            if Path(name).name != name or not (isinstance(run, dict) and isinstance(state, dict)):
-                raise ValueError("its entries cannot be used")
-        except (ValueError, KeyError, TypeError) as error:
+            if (schema := found["schema"]) != SCHEMA:
+                raise DataError(f"{file} has the format {schema}, this version reads {SCHEMA}")
+            written = found.pop("digest")
+            run, state, name = (found[key] for key in ("run", "state", "arrays"))
+            if Path(name).name != name or written != _digest(found, self.path / name):
+                raise ValueError("not what was written")
+        except DataError:
+            raise
+        except OSError as error:
+            raise DataError(f"{file} has lost its arrays: {error.strerror}; delete it") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{file} is truncated, corrupted or not a checkpoint ({error}); delete it") from None
-        if schema != SCHEMA:
-            raise DataError(f"{file} has the format {schema}, this version reads {SCHEMA}")
         differ = [k for k in {**run, **self.run} if run.get(k) != self.run.get(k)]
         if differ:
             words = "; ".join(f"{k} was {run.get(k)!r} and is now {self.run.get(k)!r}" for k in differ)
@@ -74,12 +79,21 @@ class Checkpoint:
         members: dict[str, Any] = dict(arrays)
         write_atomically(self.path / name, lambda file: np.savez(file, **members))
         record = {"schema": SCHEMA, "version": __version__, "run": self.run, "state": dict(state), "arrays": name}
+        record["digest"] = _digest(record, self.path / name)
         text = json.dumps(record, indent=1) + "\n"
         write_atomically(self.path / STATE, lambda file: file.write(text.encode()))
         for old in self.path.glob("arrays-*.npz"):
             if old.name != name:
                 with contextlib.suppress(OSError):
                     old.unlink()
+
+
+def _digest(record: Mapping[str, Any], arrays: Path) -> str:
+    """A hash of a record and of the file of its arrays."""
+    with arrays.open("rb") as file:
+        h = hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=12))
+    h.update(json.dumps(record, sort_keys=True).encode())
+    return h.hexdigest()
 
 
 def pack(tensors: Mapping[str, torch.Tensor]) -> Arrays:
@@ -115,12 +129,3 @@ def digest(*parts: Any) -> str:
         for start in range(0, len(array), BLOCK):
             h.update(np.ascontiguousarray(array[start : start + BLOCK]).tobytes())
     return h.hexdigest()
-
-
-def name_of(function: Callable[..., Any] | None) -> str | None:
-    """A function by name, a partial one with its options."""
-    if function is None:
-        return None
-    if isinstance(function, functools.partial):
-        return f"{name_of(function.func)}({', '.join(f'{k}={v!r}' for k, v in function.keywords.items())})"
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"

@@ -17,8 +17,9 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method
 from spectral_ssl.solve import check_method
 from spectral_ssl.spectrum import Model, Spectra
-from spectral_ssl.training.checkpoint import Checkpoint, digest, name_of
-from spectral_ssl.training.plan import Plan, set_up
+from spectral_ssl.training.checkpoint import Checkpoint, digest
+from spectral_ssl.training.fingerprint import name_of, structure
+from spectral_ssl.training.plan import Plan, check_callbacks, set_up
 from spectral_ssl.training.problem import Problem, find_device
 from spectral_ssl.training.result import Step, TrainResult
 from spectral_ssl.training.search import Search
@@ -75,13 +76,16 @@ def train(
         large by O(1/B), so the minimum is another one; debias=True takes that off: exactly where the loss is quadratic
         in the moments, to O(1/B^2) elsewhere, at the price of noise.
       batch_loss: (za, zb) -> scalar, such as ss.losses.vicreg, minimised over the batches in place of the method's own
-        loss; the method remains the judge of the result.
+        loss; the method remains the judge of the result. Random numbers that it takes from torch are of the run's seed.
       chunk_size: rows embedded at once; a step's gradient is the same, from less memory.
       dtype: "float64" (None; a module keeps its own), "float32", or "bfloat16" (networks: computed so, parameters and
         loss in float32). device: None takes CUDA where there is one, else the CPU.
-      max_iter: evaluations of the loss, or steps. tol: on the largest gradient entry over the whole relation.
+      max_iter: evaluations of the loss (a line search is then ended), or steps. tol: on the largest gradient entry over
+        the whole relation.
       checkpoint: a directory to go on from after an interruption, on the CPU bit for bit as if there had been none. It
-        must be of the same run; a module's weights are those saved. More steps can be asked for, but of a cosine.
+        must be of the same run; a module's weights, frozen ones too, are those saved. A module and a batch_loss are
+        known by their code and what they hold; a batch_loss must keep no state. More steps can be asked for, but of a
+        cosine.
       callbacks: each is called with a `Step` after every step, or between chunks of L-BFGS iterations; one may raise
         to stop training.
 
@@ -105,6 +109,7 @@ def train(
         max_iter=max_iter,
         tol=tol,
     )
+    callbacks = check_callbacks(callbacks)
     check_int(seed, "seed", low=0)
     if init_scale is not None:
         check_real(init_scale, "init_scale", low=0, open_low=True)
@@ -139,6 +144,7 @@ def train(
             debias=debias,
             chunk=chunk_size,
             ridge=given.get("ridge", 0.0),
+            seed=seed,
         )
         with problem.threads(batch_size):
             done: Search | Descent
@@ -156,9 +162,10 @@ def train(
                 done = Descent(problem, plan, batches, rate, callbacks, held)
             message = done.run()
             embedding, loss_terms = problem.finish()
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(
-            f"training does not fit the memory of {on}; pass device='cpu', a chunk_size, or fewer samples"
+            f"training does not fit the memory of {on}; pass device='cpu', a chunk_size, a smaller batch_size, or "
+            "fewer samples"
         ) from error
     return TrainResult(
         embedding=embedding,
@@ -185,6 +192,7 @@ def _record(problem: Problem, plan: Plan, given: dict[str, Any], asked: dict[str
         "relation": digest(problem.graph),
         "X": None if given["X"] is None else digest(given["X"]),
         "encoder": given["encoder"],
+        "network": None if problem.encoder.network is None else structure(problem.encoder.network),
         "ridge": problem.ridge,
         "optimizer": spec.format_call(plan.name, plan.options),
         "learning_rate": plan.learning_rate,

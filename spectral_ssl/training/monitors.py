@@ -33,7 +33,7 @@ __all__ = ["MONITORS", "Measure", "Monitor", "knn_accuracy", "relative_excess", 
 
 N_NEIGHBORS = 5
 KNN_ROWS = 2_000  # rows that are classified, against all others: a look must not cost more than the steps between
-SAME_LOSS = 1e-6  # relative: where the loss of the optimum's own Z is further from it, Z alone does not give the loss
+SAME_LOSS = 1e-6  # relative, of the losses and that at collapse: an optimum whose own Z is further off has a ridge
 
 
 def relative_excess(trained: float, closed: float, collapse: float) -> float:
@@ -129,6 +129,8 @@ class Monitor:
                 f"best is an optimum of {best.embedding.Z.shape[0]} samples, and the relation has {graph.n_samples}; "
                 "pass the optimum of this relation"
             )
+        if method is not None and best is not None:
+            check_same(method, best)
         method = method if method is not None or best is None else best.method
         if method is not None:
             check_method(method)
@@ -153,11 +155,8 @@ class Monitor:
         self._told = -1
         self._known_loss: tuple[Array, float] | None = None
         self._attainable: float | None = None
-        if best is not None and method is not None:
-            own = self.loss(best.embedding.Z)
-            assert own is not None
-            # a ridge adds to the loss what only the map tells: no excess is better than a wrong one
-            self._attainable = best.loss if abs(own - best.loss) <= SAME_LOSS * max(abs(best.loss), abs(own)) else None
+        if best is not None and method is not None and gives_its_loss(best, graph):
+            self._attainable = best.loss
 
     def __call__(self, step: Step) -> None:
         """Look, if it is time."""
@@ -169,6 +168,11 @@ class Monitor:
             self._pending = step
         else:
             self._look(step)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled with what it has seen, the last look taken; it follows its run no further."""
+        rows = self.history
+        return {**vars(self), "_rows": rows, "_pending": None}
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -204,6 +208,11 @@ class Monitor:
         self._pending = None
         started = time.perf_counter()
         Z = np.asarray(step.embed(), dtype=np.float64)
+        if self.best is not None and Z.shape[1] != self.best.embedding.n_components:
+            raise DataError(
+                f"best is an optimum in {self.best.embedding.n_components} dimensions, and the embedding trained has "
+                f"{Z.shape[1]}; pass the optimum for n_components={Z.shape[1]}"
+            )
         found = {name: measure(Z, self) for name, measure in self.measures.items()}
         row = {name: float(value) for name, value in found.items() if value is not None and not math.isnan(value)}
         self._rows.append({"step": step.evaluations, "seconds": step.seconds, **row})
@@ -214,6 +223,28 @@ class Monitor:
 Measure = Callable[[Array, Monitor], float | None]
 
 
+def check_same(method: Method, best: Optimum) -> None:
+    """Raise DataError unless `best` is an optimum of this method, whose hyper-parameters may be left to the data."""
+    known = {name: value for name, value in method.hyper.items() if value is not None}
+    of = best.method.hyper
+    if type(method) is not type(best.method) or any(not _close(value, of.get(name)) for name, value in known.items()):
+        raise DataError(f"best is an optimum of {best.method}, and the method is {method}; pass the optimum of that")
+
+
+def gives_its_loss(best: Optimum, graph: Graph) -> bool:
+    """Whether Z alone has the loss of the optimum: a ridge adds to it what only the map tells, and no excess is better
+    than a wrong one."""
+    own = float(best.method.loss(best.embedding.Z, graph))
+    scale = max(abs(own), abs(best.loss), abs(best.method.collapse_loss(graph, best.embedding.n_components)))
+    return abs(own - best.loss) <= SAME_LOSS * scale
+
+
+def _close(a: Any, b: Any) -> bool:
+    """The same, numbers but for rounding."""
+    numbers = isinstance(a, float | int) and isinstance(b, float | int)
+    return math.isclose(a, b, rel_tol=SAME_LOSS) if numbers else bool(a == b)
+
+
 def _codes(y: Any, n_samples: int) -> Any:
     """Classes of labels as 0, 1, ..., -1 where not known; None without labels, or where they are numbers to regress."""
     if y is None:
@@ -222,6 +253,18 @@ def _codes(y: Any, n_samples: int) -> Any:
 
     labelled = Dataset(name="labels", X=np.zeros((n_samples, 1)), y=y)
     return labelled.class_codes if labelled.is_classification else None
+
+
+def _loss(Z: Array, monitor: Monitor) -> float | None:
+    return monitor.loss(Z)
+
+
+def _excess(Z: Array, monitor: Monitor) -> float | None:
+    return monitor.excess(Z)
+
+
+def _effective_rank(Z: Array, monitor: Monitor) -> float:
+    return effective_rank(Z)
 
 
 def _relative_excess(Z: Array, monitor: Monitor) -> float | None:
@@ -248,10 +291,10 @@ def _knn(Z: Array, monitor: Monitor) -> float | None:
 
 
 MONITORS: dict[str, Measure] = {
-    "loss": lambda Z, monitor: monitor.loss(Z),
-    "excess": lambda Z, monitor: monitor.excess(Z),
+    "loss": _loss,
+    "excess": _excess,
     "relative_excess": _relative_excess,
-    "effective_rank": lambda Z, monitor: effective_rank(Z),
+    "effective_rank": _effective_rank,
     "max_angle": _max_angle,
     "spectrum_drift": _spectrum_drift,
     "knn": _knn,

@@ -29,7 +29,6 @@ ACTIVATIONS: dict[str, Callable[[], torch.nn.Module]] = {
     "tanh": torch.nn.Tanh,
 }
 BATCH_NORMS = (torch.nn.modules.batchnorm._BatchNorm,)
-DROPOUTS = (torch.nn.modules.dropout._DropoutNd,)
 
 
 class Randomness:
@@ -126,7 +125,7 @@ class Network(Encoder):
         self.random, self.autocast = random, autocast
         try:
             net = copy.deepcopy(module).to(device) if dtype is None else copy.deepcopy(module).to(device, dtype)
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise DataError(
                 f"the encoder cannot be copied to {device}, and training works on a copy: {_first(error)}"
             ) from error
@@ -159,34 +158,54 @@ class Network(Encoder):
     def untouched(self) -> Iterator[None]:
         """What is evaluated inside leaves no trace in running averages and random numbers."""
         assert self.network is not None
-        held, state = [(b, b.clone()) for b in self.network.buffers()], self.random.state
+        state, held = self.random.state, [(p._buffers, dict(p._buffers)) for p in self.network.modules()]
+        before = [(b, b.clone()) for b in self.network.buffers()]
         try:
             yield
         finally:
             self.random.state = state
+            for buffers, tensors in held:  # a module may put another tensor in the place of one
+                buffers.clear()
+                buffers.update(tensors)
             with torch.no_grad():
-                for buffer, before in held:
-                    buffer.copy_(before)
+                for buffer, values in before:
+                    buffer.copy_(values)
 
     def has(self, kinds: tuple[type, ...]) -> bool:
         """Whether a part in training mode is of one of these kinds."""
         assert self.network is not None
         return any(isinstance(part, kinds) and part.training for part in self.network.modules())
 
-    @property
-    def words(self) -> str:
-        """The architecture, for the record: what a checkpoint fits."""
-        assert self.network is not None
-        shapes = ", ".join(f"{name} {tuple(p.shape)}" for name, p in self.network.named_parameters())
-        return f"{type(self.network).__name__}: {shapes}"
-
     def rows(self, index: Any = None) -> torch.Tensor:
         with self.random():
             if self.autocast is None:
-                return self._forward(index).to(**self.kind)
-            with torch.autocast(self.device.type, dtype=self.autocast):
                 Z = self._forward(index)
-            return Z.to(**self.kind)
+            else:
+                with torch.autocast(self.device.type, dtype=self.autocast):
+                    Z = self._forward(index)
+        if torch.is_grad_enabled() and not Z.requires_grad:
+            raise DataError(
+                "what the encoder gives does not depend on its parameters: it is detached from them, computed under "
+                "no_grad, or a constant"
+            )
+        return Z.to(**self.kind)
+
+    def probe(self, n: int, *, replay: bool) -> tuple[bool, bool]:
+        """Whether the first n rows are the same at a second evaluation, and whether buffers stay as they are.
+
+        replay: with the random numbers of the first again.
+        """
+        assert self.network is not None
+        with self.untouched(), torch.no_grad():
+            state, before = self.random.state, [b.clone() for b in self.network.buffers()]
+            first = self.rows(np.arange(n))
+            if replay:
+                self.random.state = state
+            again = self.rows(np.arange(n))
+            after = list(self.network.buffers())
+            kept = len(after) == len(before) and all(map(torch.equal, before, after))
+        rounding = torch.finfo(self.autocast or self.input_dtype).eps ** 0.5
+        return torch.allclose(first, again, rtol=0, atol=rounding * float(first.abs().max()), equal_nan=True), kept
 
     def _forward(self, index: Any) -> torch.Tensor:
         rows = self.X if index is None else self.X[index]
@@ -247,7 +266,7 @@ def forward(network: Any, rows: Array, K: int, device: torch.device, dtype: torc
         Z = network(x)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except Exception as error:  # whatever a user's module raises
         raise DataError(
             f"the encoder fails on {tuple(x.shape)} {x.dtype} rows on {device}: {type(error).__name__}: "
             f"{_first(error)}; "
@@ -259,20 +278,29 @@ def forward(network: Any, rows: Array, K: int, device: torch.device, dtype: torc
     return Z
 
 
-def check_parts(network: Network, *, search: bool, chunked: bool) -> None:
-    """Refuse parts whose loss is another at every evaluation, or whose rows are not their own."""
-    if search and network.has(DROPOUTS):
-        raise DataError(
-            "dropout draws a new loss at every evaluation, which a line search cannot follow; train with adam, sgd or "
-            "lars, or put dropout in eval mode"
-        )
-    if not network.has(BATCH_NORMS):
-        return
-    if chunked:
+def check_parts(network: Network, *, search: bool, chunk: int | None) -> None:
+    """Refuse a network whose loss is another at every evaluation of a search, or that is another in chunks."""
+    batch_norm = network.has(BATCH_NORMS)
+    if batch_norm and chunk is not None:
         raise DataError(
             "batch norm mixes the rows of a batch, so that chunks of it are another network; leave chunk_size out, use "
             "group or layer norm, or put the batch norms in eval mode"
         )
+    if search or chunk is not None:
+        same, kept = network.probe(min(len(network.X), chunk or BLOCK), replay=not search)
+        if not same and search:
+            raise DataError(
+                "the encoder gives other rows at a second evaluation with the same parameters (dropout, noise, or a "
+                "state of its own), which a line search cannot follow; train with adam, sgd or lars, or put that part "
+                "in eval mode"
+            )
+        if chunk is not None and not (same and kept):
+            raise DataError(
+                "the encoder changes its buffers, or draws random numbers that are not torch's, at every evaluation, "
+                "so that chunks of a batch are another network; leave chunk_size out, or put that part in eval mode"
+            )
+    if not batch_norm:
+        return
     if search:
         warnings.warn(
             "batch norm trains on the statistics of all rows and embeds by running averages of them: after few "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ from spectral_ssl.training.encoders import Encoder, Free, Linear
 from spectral_ssl.training.networks import ENCODERS, Network, Randomness, check_parts
 from spectral_ssl.training.optimizers import OPTIMIZERS, SCHEDULES, SEARCHES
 from spectral_ssl.training.problem import check_size
+from spectral_ssl.training.result import Step
 
-__all__ = ["Plan", "set_up"]
+__all__ = ["Plan", "check_callbacks", "check_path", "set_up"]
 
 DTYPES: dict[str | None, torch.dtype | None] = {
     None: None,
@@ -33,6 +35,18 @@ DTYPES: dict[str | None, torch.dtype | None] = {
     "float32": torch.float32,
     "bfloat16": torch.float32,  # of the parameters
 }
+
+
+def check_callbacks(callbacks: Any) -> tuple[Callable[[Step], None], ...]:
+    """Callbacks as a tuple. Raises DataError for anything but a list of functions."""
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise DataError(f"callbacks must be a list of functions of a Step, as callbacks=[monitor], got {callbacks!r}")
+    return tuple(callbacks)
+
+
+def check_path(checkpoint: Any) -> None:
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise DataError(f"checkpoint must be the path of a directory, got {checkpoint!r}")
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,7 @@ class Plan:
             check_int(self.batch_size, "batch_size, in pairs (None: the whole relation),", low=2)
         if self.chunk_size is not None:
             check_int(self.chunk_size, "chunk_size", low=1)
+        check_path(self.checkpoint)
         if self.dtype not in DTYPES:
             raise DataError(f"dtype={self.dtype!r} is not known; choose 'float64', 'float32' or 'bfloat16'")
 
@@ -144,11 +159,12 @@ def set_up(
     seed: int,
 ) -> tuple[Method, Graph, Encoder, dict[str, Any]]:
     """The method resolved, the graph, the encoder, and what was given, for the record."""
-    make = None
+    make, words = None, type(encoder).__name__
     if not isinstance(encoder, torch.nn.Module):
         if not isinstance(encoder, str):
             raise DataError(f"encoder must be text such as 'mlp(width=256)', or a torch module, got {encoder!r}")
         name, options = spec.parse_call(encoder)
+        words = spec.format_call(name, options)
         make = spec.bind(ENCODERS, name, options, kind="encoder")
         if name == "linear":
             return _matrix(method, relation, K, X, model, kernel, ridge, plan, precondition, device)
@@ -185,8 +201,8 @@ def set_up(
         autocast=torch.bfloat16 if plan.dtype == "bfloat16" else None,
         random=random,
     )
-    check_parts(network, search=plan.searches, chunked=plan.chunk_size is not None)
-    return method, graph, network, {"X": rows, "encoder": network.words}
+    check_parts(network, search=plan.searches, chunk=plan.chunk_size)
+    return method, graph, network, {"X": rows, "encoder": words}
 
 
 def _matrix(

@@ -16,7 +16,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method, QuadraticMethod, embedding_moments
 from spectral_ssl.moments import Moments
 from spectral_ssl.training.encoders import Encoder, Matrix
-from spectral_ssl.training.networks import Network
+from spectral_ssl.training.networks import Network, Randomness
 
 __all__ = ["Pairs", "Problem", "check_size", "find_device"]
 
@@ -30,8 +30,8 @@ def find_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # a meta device holds no numbers
+    except (RuntimeError, AssertionError, TypeError) as error:
         known = "cpu" + (", cuda" if torch.cuda.is_available() else "; no CUDA device is reachable here")
         raise DataError(f"device={name!r} cannot be used (available: {known}): {str(error).splitlines()[0]}") from error
     return device
@@ -65,7 +65,10 @@ class Problem:
         debias: bool = False,
         chunk: int | None = None,
         ridge: float = 0.0,
+        seed: int = 0,
     ) -> None:
+        if batch_loss is None and (why := method.untrainable(n_components)):
+            raise DataError(why)
         self.method, self.graph, self.encoder, self.K = method, graph, encoder, n_components
         self.batch_loss, self.debias, self.chunk, self.ridge = batch_loss, debias, chunk, ridge
         # |A|^2 and its like only cost digits: they are not minimised, and added back afterwards
@@ -73,6 +76,9 @@ class Problem:
         if isinstance(method, QuadraticMethod) and batch_loss is None:
             constant = float(method.terms(_no_moments(graph, n_components)).get("constant", 0.0))
         self.constant = constant
+        # what batch_loss draws; not from the network's stream, which chunks set back
+        own = int(np.random.SeedSequence((seed, 3)).generate_state(1, np.uint64)[0])
+        self.random = Randomness(own, torch.device(encoder.kind["device"]))
         self.size = 1.0
 
     # --- the loss -----------------------------------------------------------------------------------------------------
@@ -94,7 +100,8 @@ class Problem:
         i, j = pairs
         za, zb = Z[: len(i)], Z[len(i) :]
         if self.batch_loss is not None:
-            return self._batch_loss(za, zb)
+            with self.random():
+                return self._batch_loss(za, zb)
         terms = self.method.debiased_terms if self.debias else self.method.batch_terms
         return _total(terms(za, zb, i, j, self.graph, penalty=self.encoder.penalty()))
 

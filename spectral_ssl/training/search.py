@@ -113,9 +113,10 @@ class Search:
         gradient, stalled, left = self.look(), False, np.inf
         for _ in range(RESTARTS):
             engine = lbfgs(self.parameters)
-            before, idle = self.best_loss, 0
+            before, idle, whole = self.best_loss, 0, engine.param_groups[0]["max_eval"]
             while gradient > self.tol and len(self.losses) < self.max_iter and idle < STALL:
                 loss, smallest = self.best_loss, self.best_gradient
+                engine.param_groups[0]["max_eval"] = max(1, min(whole, self.max_iter - len(self.losses) - 1))
                 engine.step(self.evaluate)
                 gradient = self.look()
                 idle = 0 if self._lower_than(loss) or self.best_gradient < 0.9 * smallest else idle + 1

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from spectral_ssl.data._checks import check_int
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods.base import Method
 from spectral_ssl.progress import SILENT, Progress
-from spectral_ssl.solve import as_spectra
+from spectral_ssl.solve import as_spectra, check_method
 from spectral_ssl.spectrum import Spectra
 from spectral_ssl.training.minimise import train
-from spectral_ssl.training.monitors import Monitor, relative_excess
+from spectral_ssl.training.monitors import Monitor, check_same, gives_its_loss, relative_excess
+from spectral_ssl.training.plan import check_callbacks, check_path
 from spectral_ssl.training.result import Step, TrainResult
 
 __all__ = ["SeedRuns", "train_seeds"]
@@ -95,14 +97,26 @@ def train_seeds(
     callbacks: told of every run. A module passed as encoder= starts every run from the weights it has: those runs
     differ by their batches alone.
 
-    Raises DataError without a seed, or with one twice, and what `train` raises.
+    Raises DataError without a seed, or with one twice, for a best of another method, dimension or model class where
+    that can be told, and what `train` raises.
     """
-    chosen = tuple(seeds)
+    if "seed" in options:
+        raise DataError("train_seeds takes seeds=, such as seeds=[3]; leave seed= out")
+    chosen = tuple(seeds) if isinstance(seeds, Iterable) else ()
     if not chosen or len(set(chosen)) < len(chosen):
-        raise DataError(f"seeds must be different whole numbers, at least one, got {list(chosen)!r}")
+        raise DataError(f"seeds must be different whole numbers, at least one, such as range(5), got {seeds!r}")
+    chosen = tuple(check_int(seed, "a seed", low=0) for seed in chosen)
+    check_int(monitor, "monitor", low=0)
+    callbacks = check_callbacks(callbacks)
+    check_path(checkpoint)
+    if best is not None:
+        check_method(method)
+        check_same(method, best)
     shared = {key: options.pop(key) for key in SHARED if key in options}
     spectra = as_spectra(graph, **shared)
     assert spectra.graph is not None
+    if best is not None:
+        _check_best(best, spectra, n_components, maps=options.get("encoder", "linear") == "linear")
     runs: list[TrainResult] = []
     monitors: list[Monitor] = []
     with progress.task(f"train from {len(chosen)} seeds, K = {n_components}", total=len(chosen)) as task:
@@ -125,6 +139,28 @@ def train_seeds(
     return SeedRuns(
         chosen, tuple(runs), tuple(monitors), best, runs[0].method.collapse_loss(spectra.graph, n_components)
     )
+
+
+def _check_best(best: Optimum, spectra: Spectra, K: int, *, maps: bool) -> None:
+    """Raise DataError where `best` cannot be what training leads to. maps: not of a network."""
+    Z, W = best.embedding.Z, best.embedding.W
+    assert spectra.graph is not None
+    wrong = ""
+    if Z.shape != (spectra.graph.n_samples, K):
+        wrong = f"is an embedding {Z.shape}, and those trained are {(spectra.graph.n_samples, K)}"
+    elif maps and W is not None and spectra.X is None:
+        wrong = "is of maps of data, and all embeddings are trained"
+    elif maps and W is not None and spectra.X is not None and spectra.X.shape[1] != len(W):
+        wrong = f"is of maps of {len(W)} features, and {spectra.X.shape[1]} are trained on"
+    elif (
+        W is not None
+        and not spectra.ridge
+        and best.kind in ("exact", "certified")
+        and not gives_its_loss(best, spectra.graph)
+    ):
+        wrong = "has a ridge, or is of another relation"
+    if wrong:
+        raise DataError(f"best {wrong}; pass the optimum of this relation, model and n_components")
 
 
 def _resolved(method: Method, spectra: Spectra, K: int) -> Method:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from spectral_ssl.errors import DataError, NumericalError
 from spectral_ssl.training.checkpoint import Checkpoint, pack, unpack
 from spectral_ssl.training.encoders import Matrix
-from spectral_ssl.training.networks import Network
+from spectral_ssl.training.networks import Network, Randomness
 from spectral_ssl.training.optimizers import LARS_MOMENTUM, LARS_TRUST
 from spectral_ssl.training.plan import Plan
 from spectral_ssl.training.problem import Pairs, Problem
@@ -27,6 +30,36 @@ SGD, SGD_NETWORK = 0.2, 0.01  # of the length of all parameters: what the first 
 LARS = 0.05  # of the length of each tensor: what a step of lars moves it by
 ADAM = 0.05  # of the size of a matrix' entries: what each may move in a step of adam
 ADAM_NETWORK = 1e-3
+
+
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[Callable[[], None]]:
+    """Ctrl-C waits for what is called here, between steps; a second one does not wait.
+
+    Signals with a handler of their own keep it, and so do those of other threads than the main one.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    def let() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    held = []
+    if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
+        plain = signal.default_int_handler
+        held = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is plain]
+    for number in held:
+        signal.signal(number, note)
+    try:
+        yield let
+    finally:
+        for number in held:
+            signal.signal(number, signal.default_int_handler)
 
 
 class Batches:
@@ -123,13 +156,15 @@ class Descent:
     def run(self) -> str:
         problem, batch = self.problem, self.batches.size
         try:
-            while self.steps < self.max_iter and not self.converged:
-                self.whole = False  # a step half done is not for a checkpoint
-                self._step()
-                self.whole = True
-                if not self.converged:
-                    self.clock.report(self.steps, self.losses[-1], self.gradient)
-                    self._save_sometimes()
+            with held_interrupts() as let:
+                while self.steps < self.max_iter and not self.converged:
+                    self.whole = False  # a step half done is not for a checkpoint
+                    self._step()
+                    self.whole = True
+                    let()
+                    if not self.converged:
+                        self.clock.report(self.steps, self.losses[-1], self.gradient)
+                        self._save_sometimes()
         except BaseException:
             if self.whole:
                 self._save()
@@ -171,8 +206,13 @@ class Descent:
         found = {f"parameter.{n}": p for n, p in enumerate(self.parameters)}
         network = self.problem.encoder.network
         if network is not None:
+            found |= {f"frozen.{name}": p for name, p in network.named_parameters() if not p.requires_grad}
             found |= {f"buffer.{name}": b for name, b in network.named_buffers()}
         return found
+
+    def _streams(self) -> dict[str, Randomness]:
+        encoder = self.problem.encoder
+        return {"loss": self.problem.random} | ({"encoder": encoder.random} if isinstance(encoder, Network) else {})
 
     def _save_sometimes(self) -> None:
         if self.checkpoint is None or time.perf_counter() - self.saved < SAVE_SECONDS:
@@ -188,9 +228,8 @@ class Descent:
         for n, p in enumerate(self.parameters):
             held = self.engine.state.get(p, {})
             tensors |= {f"optimizer.{n}.{key}": v for key, v in held.items() if isinstance(v, torch.Tensor)}
-        encoder = self.problem.encoder
-        if isinstance(encoder, Network):
-            tensors |= {f"random.{n}": state for n, state in enumerate(encoder.random.state)}
+        for name, random in self._streams().items():
+            tensors |= {f"random.{name}.{n}": state for n, state in enumerate(random.state)}
         state = {
             "steps": self.steps,
             "seconds": self.clock.seconds,
@@ -204,28 +243,31 @@ class Descent:
 
     def _resume(self, state: dict[str, Any], arrays: dict[str, Any]) -> None:
         try:
-            self.steps, self.converged = int(state["steps"]), bool(state["converged"])
-            self.learning_rate, self.problem.size = float(state["learning_rate"]), float(state["size"])
-            self.gradient = math.nan if state["gradient"] is None else float(state["gradient"])
-            self.batches.rng.bit_generator.state = state["batches"]
-            self.losses, self.before = arrays["losses"].tolist(), float(state["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"the checkpoint is corrupted ({error!r}); delete it") from None
+            self._restore(state, arrays)
+        except DataError:
+            raise
+        except Exception as error:  # written whole, as its digest tells, but by something else
+            raise DataError(f"the checkpoint is corrupted ({error!r}); delete it") from error
         if self.steps > self.max_iter:
             raise DataError(
                 f"the checkpoint holds {self.steps} steps, more than max_iter={self.max_iter}; raise max_iter"
             )
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, Any]) -> None:
+        self.steps, self.converged = int(state["steps"]), bool(state["converged"])
+        self.learning_rate, self.problem.size = float(state["learning_rate"]), float(state["size"])
+        self.gradient = math.nan if state["gradient"] is None else float(state["gradient"])
+        self.batches.rng.bit_generator.state = state["batches"]
+        self.losses, self.before = arrays["losses"].astype(np.float64).tolist(), float(state["seconds"])
+        if len(self.losses) != self.steps + self.converged:  # a step that finds the minimum is not taken
+            raise ValueError(f"{len(self.losses)} losses of {self.steps} steps")
         unpack(arrays, self._tensors())
         for n, p in enumerate(self.parameters):
             begin = f"optimizer.{n}."
             held = {key.removeprefix(begin): torch.as_tensor(a) for key, a in arrays.items() if key.startswith(begin)}
             # a count of steps stays on the processor, as torch keeps it
             self.engine.state[p] = {k: t.clone() if t.ndim == 0 else t.to(p) for k, t in held.items()}
-        encoder = self.problem.encoder
-        if isinstance(encoder, Network):
-            try:
-                encoder.random.state = [
-                    torch.as_tensor(arrays[f"random.{n}"]) for n in range(len(encoder.random.state))
-                ]
-            except KeyError as error:
-                raise DataError(f"the checkpoint is corrupted ({error!r}); delete it") from None
+        for name, random in self._streams().items():
+            found = [torch.empty_like(state) for state in random.state]
+            unpack(arrays, {f"random.{name}.{n}": state for n, state in enumerate(found)})
+            random.state = found
