@@ -111,7 +111,7 @@ class Embedding:
         if self.W is None:
             if self.extension is None:
                 raise DataError(
-                    "a free embedding assigns coordinates to its own samples only, and this relation has no rule for "
+                    "a free embedding assigns coordinates to its own samples only, and this one has no rule for "
                     "new ones; fit one with ss.extend(embedding, X), or solve the linear or kernel model"
                 )
             X = as_rows(X)

@@ -491,3 +491,21 @@ def test_C12_the_mixture_is_a_bound_and_the_best_one_between(
             assert bound > _infonce_bounds.design_bound(rows, temperature, K)
             assert bound > solve(Problem(graph, temperature)).value
             assert "the mixture (C12)" in ss.optimum(InfoNCE(temperature), graph, K).note
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+def test_in_one_dimension_the_optimum_is_the_best_of_all_signs(temperature: float) -> None:
+    # rows are +1 or -1 and the gradient vanishes: nothing that descends moves
+    method = ss.InfoNCE(temperature)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        A = np.triu(rng.random((9, 9)) * (rng.random((9, 9)) < 0.4), 1)
+        graph = ss.Graph.from_adjacency(A + A.T)
+        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=8)))
+        least = min(
+            naive.value(naive.info_nce, np.append(1.0, s)[:, None], A + A.T, temperature=temperature) for s in signs
+        )
+        best = ss.optimum(method, graph, 1)
+        assert best.loss == pytest.approx(least, rel=1e-12)
+        assert best.lower_bound <= least * (1 + 1e-12)
+        assert best.loss <= method.collapse_loss(graph, 1) * (1 + 1e-12)

@@ -22,8 +22,8 @@ from spectral_ssl.spectrum import Spectra
 
 __all__ = ["SOLVE_MAX", "Bound", "best_bound", "certificate_of", "free_optimum", "solve_free"]
 
-SOLVE_MAX = 500  # samples up to which InfoNCE over all embeddings is solved for a bound alone: SECONDS on one core
-SLOW = 0.1  # temperature below which the search takes ever longer, and that many samples fewer
+SOLVE_MAX = 500  # samples up to which InfoNCE over all embeddings is solved for a bound alone: some 15 s on one core
+WARM = 0.5  # temperature below which the search takes longer, in inverse proportion, and fewer samples must do
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def solve_free(method: Method, free: Spectra, K: int) -> Optimum:
     """`optimum` over all embeddings; InfoNCE only where it is exact or takes seconds, else NotClosedForm says so."""
     if not isinstance(method, InfoNCE):
         return optimum(method, free, K)
-    most = int(SOLVE_MAX * min(1.0, method.temperature / SLOW))
+    most = int(SOLVE_MAX * min(1.0, math.sqrt(method.temperature / WARM)))
     if free.n_samples <= most:
         return optimum(method, free, K)
     assert free.graph is not None

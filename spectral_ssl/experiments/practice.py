@@ -335,7 +335,9 @@ def minibatch_bias(
         Expected(method, batches[0])  # type: ignore[arg-type]  # refused here, before a run is begun
     setting = open_setting(data, relation, seed=seed)
     if np.any(setting.graph.degree == 0):
-        raise DataError("the relation leaves samples without a pair, whose share of the covariance no pair shows; choose another, such as knn")
+        raise DataError(
+            "the relation leaves samples without a pair, whose share of the covariance no pair shows; choose another, such as knn"
+        )
     spectra = Spectra(setting.graph, X=setting.data.X)
     optima = {name: solved(method, spectra, K) for name, method in chosen.items()}
     with experiment(

@@ -66,7 +66,11 @@ class Rows:
     effective: Array
 
 
-def rows_of(graph: Graph) -> Rows:
+def rows_of(graph: Graph, clique: int | None = None) -> Rows:
+    """clique: of balanced cliques of that many samples, which need no expansion into pairs."""
+    if clique is not None:
+        others = np.full(graph.n_samples, clique - 1.0)
+        return Rows(graph.degree - graph.diagonal, others, others)
     C = graph.to_csr().tocoo()
     off = (C.coords[0] != C.coords[1]) & (C.data > 0)
     i, w, N = C.coords[0][off], C.data[off], graph.n_samples
@@ -98,6 +102,8 @@ def _value(rows: Rows, tau: float, kappa: Minorant) -> float:
     own, d, h = (1 + rows.partners) * kappa.top, rows.degree, rows.effective
     others = rows.degree.size - 1 - rows.partners
     ends = others * math.exp(-2 / tau), others
+    with np.errstate(divide="ignore"):
+        lowest = np.logaddexp(np.log(h), np.log(others) - 2 / tau)  # of log(h + rho): rho itself may underflow
 
     def bound(log_multiplier: float) -> float:
         multiplier = math.exp(log_multiplier)
@@ -105,7 +111,8 @@ def _value(rows: Rows, tau: float, kappa: Minorant) -> float:
         q = multiplier / d
         root = (q - 2 * own + np.sqrt(np.maximum(q * (q - 4 * (own - h)), 0.0))) / 2
         terms = [
-            d * np.log(np.maximum(h + rho, 1e-300)) + multiplier / (rho + own) for rho in (*ends, np.clip(root, *ends))
+            d * np.where(h + rho > 1e-300, np.log(np.maximum(h + rho, 1e-300)), lowest) + multiplier / (rho + own)
+            for rho in (*ends, np.clip(root, *ends))
         ]
         return float(np.minimum.reduce(terms).sum()) - multiplier / kappa.mean
 
@@ -113,7 +120,7 @@ def _value(rows: Rows, tau: float, kappa: Minorant) -> float:
     found = scipy.optimize.minimize_scalar(
         lambda x: -bound(x), bounds=(middle - 8, middle + 8), method="bounded", options={"xatol": 1e-6}
     )
-    return max(bound(float(found.x)), float((d * np.log(np.maximum(h + ends[0], 1e-300))).sum()))  # or lambda = 0
+    return max(bound(float(found.x)), float((d * lowest).sum()))  # or lambda = 0
 
 
 def minorant(n_components: int, temperature: float, points: float) -> Minorant | None:

@@ -4,7 +4,8 @@
     grad U = (Q + Q') Z / tau,   Q_ij = d_i p_ij,   p_i = softmax of row i
 
 A block of rows of S = ZZ'/tau is made, turned into Q in place, and multiplied twice: Q Z for its own rows, Q'Z_block
-for all. What automatic differentiation keeps, several N x N arrays until the backward pass, is never there.
+for all. What automatic differentiation keeps, several N x N arrays until the backward pass, is never there, unless
+second derivatives are asked for (create_graph=True).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 __all__ = ["uniformity"]
 
@@ -21,7 +21,7 @@ BLOCK = 2**20  # numbers of a block, 8 MB: it stays near the processor between i
 
 
 def uniformity(Z: torch.Tensor, degree: torch.Tensor, temperature: float) -> torch.Tensor:
-    """U(Z), a scalar tensor of the dtype of Z (N, K), differentiable once in Z; degree (N,) is d.
+    """U(Z), a scalar tensor of the dtype of Z (N, K), differentiable in Z; degree (N,) is d.
 
     16-bit numbers are computed in float32, whatever autocast says. Any device.
     """
@@ -37,13 +37,25 @@ class _Uniformity(torch.autograd.Function):
         with torch.autocast(Z.device.type, enabled=False):
             value, gradient = _sweep(Z.detach().to(exact).contiguous(), degree.to(exact), temperature, wanted)
         if wanted:
-            ctx.save_for_backward(gradient.to(Z.dtype))
+            ctx.save_for_backward(gradient.to(Z.dtype), Z, degree)
+            ctx.temperature = temperature
         return value.to(Z.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
-        return upstream[0] * ctx.saved_tensors[0], None, None, None
+        gradient, Z, degree = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: the gradient is to be differentiated, and no constant
+            gradient = _gradient(Z, degree, ctx.temperature)
+        return upstream[0] * gradient, None, None, None
+
+
+def _gradient(Z: torch.Tensor, degree: torch.Tensor, tau: float) -> torch.Tensor:
+    """grad U in operations that can be differentiated again; N x N arrays."""
+    exact = Z.dtype if Z.dtype.itemsize > 2 else torch.float32
+    with torch.autocast(Z.device.type, enabled=False):
+        Y, itself = Z.to(exact), torch.eye(len(Z), dtype=torch.bool, device=Z.device)
+        Q = degree.to(exact)[:, None] * torch.softmax((Y @ Y.T / tau).masked_fill(itself, -torch.inf), dim=1)
+        return ((Q + Q.T) @ Y / tau).to(Z.dtype)
 
 
 def _sweep(Z: torch.Tensor, d: torch.Tensor, tau: float, wanted: bool) -> tuple[torch.Tensor, torch.Tensor]:

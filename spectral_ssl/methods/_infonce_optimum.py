@@ -19,10 +19,11 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.embedding import Array, Embedding, Optimum
-from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
+from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import _certificates, _infonce_bounds
-from spectral_ssl.methods._infonce_solver import Problem, descend, rank, reduced, solve
+from spectral_ssl.methods._infonce_signs import best_signs
+from spectral_ssl.methods._infonce_solver import TOL, Problem, descend, rank, reduced, solve, unshifted
 from spectral_ssl.spectrum import Spectra
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _free_cosine(method: InfoNCE, graph: Graph, K: int) -> Optimum:
     V, proof = _wide(graph, tau)
     bounds = {"the minimum over all dimensions": proof.lower_bound}
     r = V.shape[1]
-    Z = V if r <= K else descend(Problem(graph, tau), K, V).V
+    Z = V
+    if r > K:
+        Z = best_signs(graph, tau, V) if K == 1 else descend(Problem(graph, tau), K, V).V
     terms = _terms(method, graph, Z)
     loss = sum(terms.values())
     if r > K:
@@ -117,30 +120,44 @@ def _dot(method: InfoNCE, spectra: Spectra, graph: Graph, K: int) -> Optimum:
     if X is None:
         problem = Problem(graph, tau, radius=radius)
     else:
-        second = X.T @ X / len(X)
+        basis = linalg.orthonormal_basis(X.T)  # weights outside the row space only take norm
+        if basis.shape[1] == 0:
+            raise DataError("every entry of X is zero: all linear maps give Z = 0; give features that vary")
+        second = (X @ basis).T @ (X @ basis) / len(X)
         # a share of the mean variance, or weak directions, which the radius bounds, would be taken for strong ones
-        T = linalg.whitening(second + 1e-2 * np.trace(second) / len(second) * np.eye(len(second)))[0]
+        T = basis @ linalg.whitening(second + 1e-2 * np.trace(second) / len(second) * np.eye(len(second)))[0]
         problem = Problem(graph, tau, X @ T, T.T @ T, radius)
     held = _solved.setdefault(graph if X is None else spectra, {})
     key = ("dot", tau, radius)
     if key not in held:
-        held[key] = (solve(problem).V, problem.boundary)
+        V = unshifted(problem, reduced(solve(problem).V))
+        held[key] = (V, problem.boundary)
     V, problem.boundary = held[key]
-    V = reduced(V)
     r = V.shape[1]
     wide = _inside(V if T is None else T @ V, radius)
     proof = _certificates.dot_certificate(wide, X, graph, tau, radius)
-    W = wide if r <= K else _inside(descend(problem, K, V).V if T is None else T @ descend(problem, K, V).V, radius)
+    W = wide
+    if r > K:
+        narrow = descend(problem, K, V).V
+        W = _inside(narrow if T is None else T @ narrow, radius)
     Z = W if X is None else X @ W
     terms = _terms(method, graph, Z)
     loss = sum(terms.values())
+    bounds = {"the minimum over all dimensions": proof.lower_bound, "the rows apart": method.lower_bound(graph, K)}
+    name = max(bounds, key=lambda key: bounds[key])
+    slack, most = TOL * problem.size(loss), method.collapse_loss(graph, K)
+    if not bounds[name] - slack <= loss <= most + slack:
+        raise NumericalError(
+            f"similarities up to {float((Z**2).sum(axis=1).max()) / tau:.3g} leave rounding, {loss:.6g}, of a loss "
+            f"from {bounds[name]:.6g} to {most:.6g}; choose a smaller radius or a higher temperature"
+        )
     trace = float((wide**2).sum())
     over = "reached" if r <= K else f"this one is {loss - proof.value:.6g} above it, the price of {K} dimensions"
     note = (
-        f"at most {max(loss - proof.lower_bound, 0.0):.3g} above the least, by the minimum over all dimensions, of "
+        f"at most {max(loss - bounds[name], 0.0):.3g} above the least, by {name}; over all dimensions the optimum has "
         f"rank {r}, norm^2 {trace:.4g} of {radius:g} allowed and loss {proof.value:.8g}, {over}"
     )
-    return _assembled(method, Z, K, terms, proof.lower_bound, note, r > K, spectra, W)
+    return _assembled(method, Z, K, terms, bounds[name], note, r > K, spectra, W)
 
 
 def _wide(graph: Graph, tau: float) -> tuple[Array, Any]:

@@ -31,7 +31,7 @@ from spectral_ssl import linalg
 from spectral_ssl.embedding import Array
 from spectral_ssl.graph import Graph
 
-__all__ = ["Found", "Problem", "descend", "rank", "reduced", "solve"]
+__all__ = ["Found", "Problem", "descend", "rank", "reduced", "solve", "unshifted"]
 
 BLOCK = 2**19  # numbers of a block of similarities, 4 MB: several are alive
 COLUMNS = 48  # to begin with
@@ -43,7 +43,8 @@ FLAT = 1e-11  # share of the largest curvature below which a direction is a rota
 STAIRS = 12
 NEW = 12  # columns added at once
 TOL = 1e-8  # relative gap at which the work ends
-STARTS = 3  # in fewer dimensions than the optimum's: the top of the wide one, and seeded ones
+STARTS, SHORT, FINISHED = 14, 60, 3  # in fewer dimensions than the optimum's: starts, their steps, and the best of them
+SETTLED, PASSES = 1e-9, 8  # of dot products: relative decrease that ends the passes between the inside and the sphere
 
 
 class Problem:
@@ -246,20 +247,42 @@ def solve(problem: Problem, *, start: Array | None = None, tol: float = TOL, see
 
 
 def descend(problem: Problem, n_components: int, wide: Array, *, seed: int = 0) -> Found:
-    """The lowest loss found in `n_components` columns: from the top of the wide solution, and from seeded starts."""
+    """The lowest loss found in `n_components` columns, never above that of rows all alike where rows are of length 1.
+
+    Short descents from the top of the wide solution, from rows nearly alike, and from seeded starts inside the ball;
+    the best few are finished.
+    """
     rng = np.random.default_rng(seed)
     top = reduced(wide, 0.0)[:, :n_components]
-    size = np.linalg.norm(wide) / math.sqrt(wide.size)
-    if top.shape[1] < n_components:
-        top = np.hstack([top, np.zeros((problem.p, n_components - top.shape[1]))])
-    noise = [rng.standard_normal((problem.p, n_components)) * size for _ in range(STARTS)]
-    found = []
-    for begin in [top + 1e-3 * noise[0], *noise[1:]]:
-        V = _side(problem, _lbfgs(problem, problem.retract(begin), 2 * EFFORT))
-        found.append((problem.both(V)[0], V))
-    V = min(found, key=lambda pair: pair[0])[1]
+    alike = np.eye(1, n_components).repeat(problem.p, axis=0)
+    noise = rng.standard_normal((STARTS, problem.p, n_components))
+    for N in noise:  # no larger than the wide solution
+        N *= rng.uniform(0.3, 1.0) * math.sqrt(problem.trace(wide) / problem.trace(N))
+    noise[0] *= 1e-3
+    noise[0, :, : top.shape[1]] += top
+    if problem.radius is None:
+        noise[1] = alike + 0.1 * noise[1]
+    found = [_settled(problem, V, SHORT) for V in noise]
+    if problem.radius is None:
+        found.append((problem.both(alike)[0], alike, True))
+    found.sort(key=lambda one: one[0])
+    found += [_settled(problem, V, 2 * EFFORT) for _, V, _ in found[:FINISHED]]
+    _, V, problem.boundary = min(found, key=lambda one: one[0])
     V = _side(problem, newton(problem, V, TOL))
     return Found(V, problem.both(V)[0], math.inf, problem.sweeps)
+
+
+def _settled(problem: Problem, V: Array, steps: int) -> tuple[float, Array, bool]:
+    """L-BFGS from V, for dot products inside the ball first and until value and side of the sphere stay; its side."""
+    problem.boundary = problem.radius is None
+    value = math.inf
+    for _ in range(1 if problem.radius is None else PASSES):
+        before, side = value, problem.boundary
+        V = _lbfgs(problem, problem.retract(V), steps)
+        value = problem.both(V)[0]
+        if side == problem.boundary and value > before - SETTLED * problem.size(value):
+            break
+    return value, V, problem.boundary
 
 
 def newton(problem: Problem, V: Array, tol: float) -> Array:
@@ -364,6 +387,23 @@ def _grown(problem: Problem, V: Array, U: Array, value: float) -> Array:
     size = float(np.linalg.norm(V)) / max(float(np.linalg.norm(U)), 1e-300)
     points = [problem.retract(np.hstack([V, t * size * U])) for t in (0.3, 0.1, 0.03, 0.01, 0.003)]
     return min(points, key=lambda W: problem.both(W)[0])
+
+
+def unshifted(problem: Problem, V: Array) -> Array:
+    """V of dot products without the part that adds one constant to all similarities, which no softmax sees.
+
+    Where Za = 1 (a constant column among the features, or free rows), S - c 11' = Z (I - aa'/|a|^2) Z' at c = 1/|a|^2:
+    the same loss at less norm, inside the ball.
+    """
+    U, s, Vt = linalg.svd(problem.lift(V))
+    keep = s > KEPT * s[0]
+    a = Vt[keep].T @ (U[:, keep].sum(axis=0) / s[keep])
+    less = V - np.outer(V @ a, a / (a @ a))
+    value = problem.both(V)[0]
+    if V.shape[1] == 1 or problem.both(less)[0] > value + 0.01 * TOL * problem.size(value):
+        return V
+    problem.boundary = False
+    return reduced(less)
 
 
 def reduced(V: Array, share: float = FAINT) -> Array:

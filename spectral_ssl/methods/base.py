@@ -199,6 +199,10 @@ class Method(abc.ABC):
         """Map free parameters to admissible ones (weights, or Z in the free model); the identity by default."""
         return W
 
+    def untrainable(self, n_components: int) -> str:
+        """Why no gradient moves Z of K columns; "" where one does."""
+        return ""
+
     @property
     def searches(self) -> bool:
         """Whether its optimum may be found by search and be certified only: the relation decides, no dry run can."""

@@ -21,7 +21,9 @@ Source: Balestriero & LeCun 2022 (arXiv 2205.11508), section 2 (loss); bounds, o
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +33,7 @@ from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods import _certificates
+from spectral_ssl.methods._batches import mixed
 from spectral_ssl.methods._certificates import Certificate
 from spectral_ssl.methods._infonce_bounds import design_bound, rows_of
 from spectral_ssl.methods._infonce_kernels import BLOCK, uniformity
@@ -41,15 +44,18 @@ from spectral_ssl.spectrum import Spectra, Spectrum
 __all__ = ["InfoNCE", "SimCLR"]
 
 MAX_SAMPLES = 50_000  # that a processor descends over: a gradient at K = 128 takes about half a minute there
+ROUNDING = 1e-12  # of a degree: what is left of it without its self-pair is none
+RANGES = {"temperature": (1e-6, 1e6), "radius": (1e-30, 1e30)}  # beyond them no digit of the loss is left
 SWEEP_NUMBERS = 3 * BLOCK  # similarities and what comes of them, alive at once in an evaluation with its gradient
+_known: weakref.WeakKeyDictionary[Graph, tuple[Array, Any, float]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class InfoNCE(Method):
     """InfoNCE over a relation, not divided by N.
 
-    temperature: tau > 0. similarity: "cosine", or "dot" with tr(WW') <= radius (tr(ZZ') in the free model), which
-    training keeps by the smooth map W sqrt(radius / (1 + |W|^2)).
+    temperature: tau, from 1e-6 to 1e6. similarity: "cosine", or "dot" with tr(WW') <= radius (tr(ZZ') in the free
+    model), which training keeps by the smooth map W sqrt(radius / (1 + |W|^2)).
     """
 
     temperature: float = 0.5
@@ -61,12 +67,14 @@ class InfoNCE(Method):
     centred = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise DataError(f"temperature must be a positive number, got {self.temperature}")
+        for name, (low, high) in RANGES.items():
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, Real) or not 0 < float(given) < math.inf:
+                raise DataError(f"{name} must be a positive number, got {given!r}")
+            if not low <= float(given) <= high:
+                raise DataError(f"{name}={given!r} is not between {low:g} and {high:g}")
         if self.similarity not in ("cosine", "dot"):
             raise DataError(f"similarity={self.similarity!r} is not known; choose 'cosine' or 'dot'")
-        if not (math.isfinite(self.radius) and self.radius > 0):
-            raise DataError(f"radius must be a positive number, got {self.radius}")
         if self.similarity == "cosine" and self.radius != 1.0:
             raise DataError("radius= bounds the weights of similarity='dot'; the cosine does not see their size")
 
@@ -80,7 +88,7 @@ class InfoNCE(Method):
                 f"subsample to at most {MAX_SAMPLES:,} (the loss without its gradient is computed at any size)"
             )
         if self.similarity == "cosine":
-            Z = Z / Z.norm(dim=1, keepdim=True).clamp_min(torch.finfo(Z.dtype).tiny)
+            Z = _unit_rows(Z)
         A = tensor_graph(graph, Z)
         loops = torch.as_tensor(graph.diagonal, dtype=Z.dtype, device=Z.device)
         deg = A.degree - loops
@@ -127,6 +135,14 @@ class InfoNCE(Method):
         """All similarities equal: s log(N - 1)."""
         return float((graph.degree - graph.diagonal).sum()) * math.log(graph.n_samples - 1)
 
+    def untrainable(self, n_components: int) -> str:
+        if self.similarity == "dot" or n_components > 1:
+            return ""
+        return (
+            "rows of one column are +1 or -1 to the cosine, whose gradient is zero everywhere: nothing trains; "
+            "ss.optimum solves it by flipping signs; choose n_components >= 2, or similarity='dot'"
+        )
+
     def constrain(self, W: torch.Tensor) -> torch.Tensor:
         if self.similarity == "cosine":
             return W
@@ -142,48 +158,76 @@ class InfoNCE(Method):
 
     def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
         """The largest of the bounds in the module docstring, and for cosines in K = n_components dimensions of C11."""
-        bounded = self.similarity == "cosine"
-        bound = _row_bound(graph, 1 / self.temperature if bounded else math.inf)
-        codes = _certificates.balanced_cliques(graph) if bounded else None
-        if codes is not None:
-            bound = max(bound, _certificates.simplex_loss(graph, int(codes.max()) + 1, 1 / self.temperature))
-        if bounded and n_components is not None:
-            bound = max(bound, design_bound(rows_of(graph), self.temperature, n_components))
+        K = n_components
+        if K is not None and (isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1):
+            raise DataError(f"n_components must be a positive integer, or None for any dimension, got {K!r}")
+        steepness = 1 / self.temperature if self.similarity == "cosine" else math.inf
+        codes = _certificates.balanced_cliques(graph)  # whose pairs need no listing
+        n = 0 if codes is None else int(codes.max()) + 1
+        bound = _row_bound(graph, steepness) if codes is None else _certificates.simplex_loss(graph, n, steepness)
+        if self.similarity == "cosine" and K is not None and not K >= n - 1 > 0:
+            rows = rows_of(graph, None if codes is None else graph.n_samples // n)
+            bound = max(bound, design_bound(rows, self.temperature, int(K)))
         return bound
 
     def draw_pairs(self, graph: Graph, batch: int, rng: np.random.Generator) -> tuple[Any, Any]:
-        """As every method's, self-pairs left out: this loss has none."""
+        """As every method's, self-pairs left out: this loss has none.
+
+        The N0 samples without another, negatives of all others, are drawn with themselves, at N0 / N of the draws but
+        at most at half of them.
+        """
         i, j = graph.sample_pairs(batch, rng)
+        deg, alone, share = _partners(graph)
         while (again := np.flatnonzero(i == j)).size:
-            if not np.any(graph.degree > graph.diagonal):
+            if not deg.any():
                 raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
             i[again], j[again] = graph.sample_pairs(again.size, rng)
-        return i, j
+        return mixed(i, j, alone, share, rng)
 
     def batch_terms(
         self, za: torch.Tensor, zb: torch.Tensor, i: Any, j: Any, graph: Graph, *, penalty: Any = None
     ) -> dict[str, Any]:
-        """s' times the mean over the 2B ends e, partner e+, of -s_ee+ / tau + log [(N - 1) mean_f exp(s_ef / tau)].
+        """s' times the mean over ends e of pairs, partner e+, of -s_ee+ / tau + log [(N - 1) mean_f exp(s_ef / tau)].
 
-        The mean is over ends f of samples other than that of e, weighted by 1 / deg_f, all samples alike; s' is the
-        weight of the relation without self-pairs. With B pairs of distinct samples in a regular relation that is
-        NT-Xent of the batch times s', plus s' log((N - 1) / (2B - 1)). Too small by O(1/B), log being concave; samples
-        without a pair, negatives of the whole loss, are never drawn.
+        The mean over f is over ends of samples other than that of e, those drawn alone among them, weighted by one over
+        how often they are drawn: all samples alike; s' is the weight of the relation without self-pairs. With B pairs
+        of distinct samples in a regular relation that is NT-Xent of the batch times s', plus
+        s' log((N - 1) / (2B - 1)). Too small by O(1/B), log being concave. A batch without a pair says nothing: 0.
         """
         Z, ends = torch.cat([za, zb]), np.concatenate([i, j])
-        B, deg = len(i), graph.degree - graph.diagonal
+        B, (deg, alone, share) = len(i), _partners(graph)
         s = float(deg.sum())
         if self.similarity == "cosine":
-            Z = Z / Z.norm(dim=1, keepdim=True).clamp_min(torch.finfo(Z.dtype).tiny)
-        S = Z @ Z.T / self.temperature
+            Z = _unit_rows(Z)
+        drawn = np.where(deg > 0, (1 - share) * deg / s, share / max(alone.size, 1))  # how often, of all ends
+        paired = torch.as_tensor(np.flatnonzero(deg[ends] > 0), device=Z.device)
         same = torch.as_tensor(ends, device=Z.device)
-        weight = torch.as_tensor(-np.log(deg[ends]), dtype=Z.dtype, device=Z.device).expand(2 * B, 2 * B)
-        weight = weight.masked_fill(same[:, None] == same[None, :], -torch.inf)
-        spread = torch.logsumexp(S + weight, dim=1) - torch.logsumexp(weight, dim=1)
-        return {
-            "alignment": -s * S.diagonal(B).mean(),
-            "uniformity": s * (spread.mean() + math.log(graph.n_samples - 1)),
-        }
+        S = Z[paired] @ Z.T / self.temperature
+        weight = torch.as_tensor(-np.log(drawn[ends]), dtype=Z.dtype, device=Z.device).expand_as(S)
+        weight = weight.masked_fill(same[paired, None] == same[None, :], -torch.inf)
+        spread = torch.logsumexp(S + weight, dim=1) - torch.logsumexp(weight, dim=1) + math.log(graph.n_samples - 1)
+        positive = S[torch.arange(len(paired), device=Z.device), (paired + B) % (2 * B)]
+        scale = s / max(len(paired), 1)
+        return {"alignment": -scale * positive.sum(), "uniformity": scale * spread.sum()}
+
+
+def _unit_rows(Z: torch.Tensor) -> torch.Tensor:
+    """Rows at length 1, divided by their largest entry first: no square under- or overflows. A zero row stays, without
+    a gradient."""
+    largest = Z.detach().abs().amax(dim=1, keepdim=True)
+    Z = Z / largest.masked_fill(largest == 0, torch.inf)
+    size: torch.Tensor = Z.norm(dim=1, keepdim=True)
+    return Z / size.clamp_min(0.5)  # 1 or more, but of a zero row
+
+
+def _partners(graph: Graph) -> tuple[Array, Any, float]:
+    """Degrees without self-pairs (N,), the samples (N0,) where they vanish, and the share of draws that is theirs."""
+    if graph not in _known:
+        deg = graph.degree - graph.diagonal
+        deg[deg <= ROUNDING * graph.degree] = 0.0
+        alone = np.flatnonzero(deg == 0)
+        _known[graph] = deg, alone, min(alone.size / graph.n_samples, 0.5)
+    return _known[graph]
 
 
 def SimCLR(temperature: float = 0.5) -> InfoNCE:
