@@ -336,7 +336,8 @@ def minibatch_bias(
     setting = open_setting(data, relation, seed=seed)
     if np.any(setting.graph.degree == 0):
         raise DataError(
-            "the relation leaves samples without a pair, whose share of the covariance no pair shows; choose another, such as knn"
+            "the relation leaves samples without a pair, for which the prediction does not hold; choose another, "
+            "such as knn"
         )
     spectra = Spectra(setting.graph, X=setting.data.X)
     optima = {name: solved(method, spectra, K) for name, method in chosen.items()}
