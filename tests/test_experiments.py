@@ -278,7 +278,8 @@ def test_what_a_kernel_lost_is_a_note_of_the_run(mine: Path) -> None:
     np.save(mine / "far.npy", np.random.default_rng(0).standard_normal((60, 3)) + 1e4)
     record = compare_methods(
         data=str(mine / "far.npy"), model="kernel", kernel="polynomial(degree=2)",
-        methods="vicreg, infonce(similarity=dot)", n_components=1, infonce_originals=30, max_iter=5, figures=False, out=mine / "r",
+        methods="vicreg, infonce(similarity=dot)", n_components=1, infonce_originals=30, max_iter=5,
+        figures=False, out=mine / "r",
     )  # fmt: skip
     assert sum("hide them" in note for note in record["notes"]) == 1
     assert ["hide them" in row["note"] for row in record["rows"]] == [False, True]  # on a subsample of its own
