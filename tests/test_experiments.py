@@ -1132,3 +1132,9 @@ def test_figures_are_drawn_where_every_optimum_is_certified_in_few_dimensions(tm
     )
     assert record["rows"][0]["kind"] == "certified"
     assert any(Path(path).name.startswith("spectrum") for path in record["figures"])
+
+
+def test_a_loss_that_nothing_trains_is_refused_before_a_run_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ss.DataError, match="choose n_components >= 2"):
+        compare_methods(data="iris", methods="vicreg, infonce", n_components=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -104,7 +104,7 @@ def compare_methods(
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
-    check_options(chosen, ridge, model, infonce_originals)
+    check_options(chosen, ridge, model, infonce_originals, n_components)
     recipe = Recipe(
         encoder, optimizer, batch_size, learning_rate, schedule, dtype, max_iter, seeds, monitor, checkpoint, device
     )
@@ -174,8 +174,13 @@ def compare_methods(
     return payload
 
 
-def check_options(methods: Iterable[Method], ridge: float, model: str, infonce_originals: int) -> None:
-    """Raise DataError where a ridge is negative, or has no map or no energy to be added to, or a number is below 0."""
+def check_options(
+    methods: Iterable[Method], ridge: float, model: str, infonce_originals: int, n_components: int
+) -> None:
+    """Raise DataError for a ridge below 0 or without a map or an energy, a number below 0, a loss that cannot train."""
+    for method in methods:
+        if why := method.untrainable(n_components):
+            raise DataError(why)
     if infonce_originals < 0:
         raise DataError(f"infonce_originals must be a number of originals, or 0 for all, got {infonce_originals}")
     if not 0 <= ridge < math.inf:

@@ -97,7 +97,7 @@ def explain(
         seed: Seed of the split and the views.
     """
     chosen = parse_methods(methods)
-    check_options(chosen, ridge, model, infonce_originals)
+    check_options(chosen, ridge, model, infonce_originals, n_components)
     recipe = Recipe(encoder, optimizer, batch_size, learning_rate, schedule, dtype, max_iter, seeds, monitor)
     recipe.check(chosen, model, ridge)
     dataset = load_data(data, labels)

@@ -117,4 +117,4 @@ class Recipe:
             ):
                 warnings.simplefilter("ignore", SpectralWarning)
                 kept: dict[str, Any] = {} if self.checkpoint is None else {"checkpoint": Path(folder) / "run"}
-                train(method, toy, 1, X=X, max_iter=1, **options, **kept)
+                train(method, toy, 2, X=X, max_iter=1, **options, **kept)
