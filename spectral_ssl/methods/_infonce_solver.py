@@ -42,6 +42,7 @@ NEWTON, PRODUCTS = 12, 250  # steps of Newton's method, and products with the He
 FLAT = 1e-11  # share of the largest curvature below which a direction is a rotation of the columns, and rounding
 STAIRS = 12
 NEW = 12  # columns added at once
+CLOSE = 1e-6  # relative gap at which a stair that does not halve it shows rounding
 TOL = 1e-8  # relative gap at which the work ends
 STARTS, SHORT, FINISHED = 14, 60, 3  # in fewer dimensions than the optimum's: starts, their steps, and the best of them
 SETTLED, PASSES = 1e-9, 8  # of dot products: relative decrease that ends the passes between the inside and the sphere
@@ -235,9 +236,10 @@ def solve(problem: Problem, *, start: Array | None = None, tol: float = TOL, see
         if gap > tol * problem.size(value):
             V = _side(problem, newton(problem, V, tol))
             value, gap, values, U = problem.dual(V)
+        settled = best is not None and best.gap <= CLOSE * problem.size(value) and gap > best.gap / 2
         if best is None or value - gap > best.value - best.gap:
             best = Found(V, value, gap, problem.sweeps)
-        if gap <= tol * problem.size(value):
+        if gap <= tol * problem.size(value) or settled:
             break
         push = values < min(0.0, 0.1 * float(values[0]))
         V = _grown(problem, reduced(V, KEPT), U[:, push][:, :NEW], value)
