@@ -110,6 +110,8 @@ def measure(
     if name == "L-BFGS":  # it returns the best point of its search, whatever it tried after that
         excess = np.minimum.accumulate(excess).tolist()
     reached = {f"{level:g}": _stays_below(seconds, excess, level) for level in LEVELS}
+    kept = np.unique(np.geomspace(1, len(seconds), LOOKS).astype(int)) - 1  # enough to draw
+    seconds, excess = (np.asarray(values)[kept].tolist() for values in (seconds, excess))
     return {
         "method": method_name(method),
         "run": name,
