@@ -70,8 +70,8 @@ def draw(run: RunDirectory | str | Path) -> list[Path]:
 
 
 def _figures(payload: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterator[tuple[str, Figure]]:
-    if payload.get("command") == "experiment":
-        yield from curve_figures(payload)
+    if (study := STUDIES.get(str(payload.get("command")))) is not None:
+        yield from study(payload)
         return
     groups = panels(payload, arrays)
     names = file_suffixes(list(groups))
@@ -85,6 +85,11 @@ def _figures(payload: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterato
     if isinstance(teaser, Mapping) and teaser.get("rows"):
         yield "corruption", corruption_figure(teaser, payload.get("reference") or {}, data_caption(payload))
 
+
+# what a study's figures are drawn from is in its rows
+STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] = {
+    "experiment": curve_figures,
+}
 
 FIGURES: dict[str, Callable[[Sequence[Panel], str], Figure | None]] = {
     "spectrum": spectrum_figure,
