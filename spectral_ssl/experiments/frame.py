@@ -81,13 +81,19 @@ def experiment(
     progress: Progress,
     setting: Setting | None = None,
     notes: Iterable[str] = (),
+    command: str = "experiment",
 ) -> Iterator[Report]:
-    """A run directory and a record; both are finished, and figures drawn, when the block ends."""
+    """A run directory and a record; both are finished, and figures drawn, when the block ends.
+
+    command: a line of `STUDIES` in report/plots.py and of `RENDERERS` in report/tables.py; `name` tells the studies of
+    one command apart, "" where it has one.
+    """
+    label = f"{command} {name}".strip()
     seed, out, figures = (config.get(key) for key in ("seed", "out", "figures"))
     kept = {key: value for key, value in config.items() if key != "progress"}
-    with RunDirectory.create(out, f"experiment {name}", kept, seed) as run:
+    with RunDirectory.create(out, label, kept, seed) as run:
         payload: dict[str, Any] = {
-            "command": "experiment",
+            "command": command,
             "experiment": name,
             "question": question,
             "answer": "",
@@ -102,7 +108,7 @@ def experiment(
             payload["data"] = data_summary(setting, setting.probe_train)
             payload["relation"] = setting.summary()
             payload["notes"] += setting.notes
-        with progress.task(f"experiment {name}", total=steps) as task:
+        with progress.task(label, total=steps) as task:
             yield Report(run, payload, {}, task)
         finish(run, payload, bool(figures))
 

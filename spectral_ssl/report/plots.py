@@ -89,6 +89,10 @@ def _figures(payload: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterato
 # what a study's figures are drawn from is in its rows
 STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] = {
     "experiment": curve_figures,
+    "path": curve_figures,
+    "align": curve_figures,
+    "forecast": curve_figures,
+    "reproduce": curve_figures,
 }
 
 FIGURES: dict[str, Callable[[Sequence[Panel], str], Figure | None]] = {

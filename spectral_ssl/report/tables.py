@@ -218,4 +218,8 @@ RENDERERS: dict[str, Callable[[Payload, Page], None]] = {
     "explain": _explain,
     "audit": _audit,
     "experiment": findings,
+    "path": findings,
+    "align": findings,
+    "forecast": findings,
+    "reproduce": findings,
 }
