@@ -25,7 +25,9 @@ __all__ = [
     "exact_rank",
     "knn_score",
     "linear_probe_score",
+    "logistic_probe",
     "principal_angles",
+    "scaled",
 ]
 
 GAP_JUDGED = 1e-3  # an angle is judged only where the relative eigenvalue gap is at least this
@@ -145,7 +147,11 @@ def _padded(A: Array, B: Array) -> tuple[Array, Array]:
 # --- probes ---------------------------------------------------------------------------------------------------------
 
 
-def _scaled(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
+def scaled(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
+    """Both centred by the training rows and divided by one size: a probe is then blind to what an optimum leaves free.
+
+    Raises DataError for rows that do not fit each other or their labels.
+    """
     A, B = (np.asarray(Z, dtype=np.float64) for Z in (Z_train, Z_test))
     if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[1] or not A.size or not B.size:
         raise DataError(f"a probe needs rows of one width to train and to test on, got shapes {A.shape} and {B.shape}")
@@ -168,18 +174,32 @@ def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any,
 
     Z is centred and divided by one scale, so the score is the same for every rotation of Z.
     """
-    from sklearn.linear_model import LogisticRegression, Ridge
+    A, B = scaled(Z_train, y_train, Z_test, y_test)
+    if not classification:
+        from sklearn.linear_model import Ridge
+
+        return float(Ridge(alpha=1e-3).fit(A, y_train).score(B, y_test))
     from threadpoolctl import threadpool_limits
 
-    A, B = _scaled(Z_train, y_train, Z_test, y_test)
-    if not classification:
-        return float(Ridge(alpha=1e-3).fit(A, y_train).score(B, y_test))
-    if np.unique(y_train).size < 2:
+    model = logistic_probe(A, y_train)
+    with threadpool_limits(1, user_api="blas"):
+        return float(model.score(B, y_test))
+
+
+def logistic_probe(Z: Array, y: Any) -> Any:
+    """The probe itself: scikit-learn's logistic regression (L2, C = 100) fitted to `scaled` rows Z (n, K).
+
+    Raises DataError for labels of one class.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    if np.unique(y).size < 2:
         raise DataError("a linear probe needs at least two classes among the training labels")
     # thousands of tiny products: BLAS threads that wait for each other cost 20 times the work itself
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.filterwarnings("ignore", category=UserWarning)  # a probe that stops early is still a probe
-        return float(LogisticRegression(C=100.0, max_iter=2000, tol=1e-6).fit(A, y_train).score(B, y_test))
+        return LogisticRegression(C=100.0, max_iter=2000, tol=1e-6).fit(Z, y)
 
 
 def knn_score(
@@ -189,7 +209,7 @@ def knn_score(
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     kind = KNeighborsClassifier if classification else KNeighborsRegressor
-    A, B = _scaled(Z_train, y_train, Z_test, y_test)
+    A, B = scaled(Z_train, y_train, Z_test, y_test)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # as many classes as rows are the caller's to judge
         return float(kind(n_neighbors=min(n_neighbors, A.shape[0])).fit(A, y_train).score(B, y_test))
