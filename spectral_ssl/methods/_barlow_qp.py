@@ -41,6 +41,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -49,7 +50,17 @@ from spectral_ssl.embedding import Array
 from spectral_ssl.methods._barlow_search import lowest
 from spectral_ssl.methods.base import equal_diagonal_rotation, pad
 
-__all__ = ["Programme", "UnitColumns", "hadamard", "loss_terms", "programme", "unit_columns"]
+__all__ = [
+    "Programme",
+    "Programmes",
+    "UnitColumns",
+    "hadamard",
+    "hadamard_order",
+    "loss_terms",
+    "programme",
+    "programmes",
+    "unit_columns",
+]
 
 ZERO_TOL = 1e-10  # an eigenvalue of the pencil below this is zero: |rho| <= 1, rounding of a D x D problem is 1e-13
 ATTAINED = 1e-10  # relative gap at which a bound counts as met ...
@@ -71,6 +82,19 @@ class Programme:
 
 
 @dataclass(frozen=True, eq=False)
+class Programmes:
+    """The solutions at T redundancies: c (T, q), zero past those active; value (T,); thresholds lambda_m (q,); plenty
+    (T,); active (T,): m, where norm is not plenty.
+    """
+
+    c: Array
+    value: Array
+    thresholds: Array
+    plenty: Any
+    active: Any
+
+
+@dataclass(frozen=True, eq=False)
 class UnitColumns:
     """B (R, K), the lowest loss found, and what is proven: `bound` <= min L <= `loss`; how: in words."""
 
@@ -87,26 +111,34 @@ class UnitColumns:
 
 def programme(rho: Array, K: int, redundancy: float) -> Programme:
     """Solve the programme of the module docstring for rho (p,) positive and descending: closed form, no iteration."""
-    lam, rho = redundancy, rho[:K]
+    found = programmes(rho, K, np.array([redundancy]))
+    plenty = bool(found.plenty[0])
+    m = found.c.shape[1] if plenty else int(found.active[0])
+    return Programme(found.c[0, :m], float(found.value[0]), found.thresholds, plenty)
+
+
+def programmes(rho: Array, K: int, redundancies: Array) -> Programmes:
+    """The programme at several redundancies (T,) at once: the spectrum is read once, whatever their number."""
+    lam, rho = redundancies, rho[:K]
     q, u = rho.size, 1 / rho
     S1, S2 = np.cumsum(u), np.cumsum(u**2)
     # the sum of lambda_m by its growth from m - 1 to m: differences of neighbours lose no digits
     growth = -np.diff(rho, prepend=rho[0]) * np.cumsum(np.append(0.0, (1 - rho) * u**2))[:-1]
     thresholds = np.cumsum(np.maximum(growth, 0.0)) / (K - np.arange(1, q + 1) + rho * S1)
     kappa = K / ((1 - lam) * q + lam * K)
-    plenty = bool(kappa * S1[-1] < K * (1 - ZERO_TOL))  # all rho = 1: neither scarce nor plenty
-    if plenty:
-        c = np.full(q, kappa)
-    else:
-        m = max(1, int(np.count_nonzero(thresholds < lam)))
-        u, s1, s2 = u[:m], S1[m - 1], S2[m - 1]
-        V = float(((u - s1 / m) ** 2).sum())
-        below = lam * K * s2 + (1 - lam) * m * V
-        t = K * (lam * s1 + float((u * (u - 1)).sum())) / below if below > 0 else 0.0
-        c = np.maximum((K * u + t * (V - s1 * (u - s1 / m))) / s2, 0.0)
-    mean = float(c.sum()) / K
-    spread = float(((c - mean) ** 2).sum()) + (K - c.size) * mean**2
-    return Programme(c, K * (1 - mean) ** 2 + lam * spread, thresholds, plenty)
+    plenty = kappa * S1[-1] < K * (1 - ZERO_TOL)  # all rho = 1: neither scarce nor plenty
+    m = np.maximum(1, np.count_nonzero(thresholds < lam[:, None], axis=1))
+    s1, s2, used = S1[m - 1], S2[m - 1], np.arange(q) < m[:, None]
+    off = u - (s1 / m)[:, None]  # (T, q)
+    V = np.where(used, off**2, 0.0).sum(axis=1)
+    below = lam * K * s2 + (1 - lam) * m * V
+    above = K * (lam * s1 + np.where(used, u * (u - 1), 0.0).sum(axis=1))
+    t = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    c = np.maximum((K * u + t[:, None] * (V[:, None] - s1[:, None] * off)) / s2[:, None], 0.0)
+    c = np.where(plenty[:, None], kappa[:, None], np.where(used, c, 0.0))
+    mean = c.sum(axis=1) / K
+    spread = ((c - mean[:, None]) ** 2).sum(axis=1) + (K - q) * mean**2
+    return Programmes(c, K * (1 - mean) ** 2 + lam * spread, thresholds, plenty, m)
 
 
 def loss_terms(B: Array, rho: Array, redundancy: float) -> dict[str, float]:
@@ -238,13 +270,23 @@ def hadamard(K: int) -> Array | None:
     return None if half is None else np.block([[half, half], [half, -half]])
 
 
+@functools.cache
+def hadamard_order(m: int, K: int) -> int:
+    """The largest order of a Hadamard matrix that divides K and has m columns, 0 where none is known.
+
+    Where there is one, m active directions for K unit columns attain the programme, at any redundancy up to 1.
+    """
+    return next((d for d in range(K, 0, -1) if K % d == 0 and d >= m and hadamard(d) is not None), 0)
+
+
 def _two_diagonals(n: Array, c: Array, K: int) -> tuple[Array, str]:
     """W (m, K), W W' = I, with diag(W'diag(n)W) and diag(W'diag(c)W) as nearly constant as found; and how."""
     m = n.size
-    for order in (d for d in range(K, 0, -1) if K % d == 0 and d >= m):
+    order = hadamard_order(m, K)
+    if order:
         H = hadamard(order)
-        if H is not None:
-            return np.tile(H[:, :m].T, K // order) / math.sqrt(K), "rows of a Hadamard matrix"
+        assert H is not None
+        return np.tile(H[:, :m].T, K // order) / math.sqrt(K), "rows of a Hadamard matrix"
     # what both ask for beyond the identity, which no rotation moves, and the second beyond the first
     first, second = (pad(d[None], K)[0] - d.sum() / K for d in (n, c))
     length = float(np.linalg.norm(first))

@@ -37,7 +37,7 @@ import scipy.optimize
 
 from spectral_ssl.embedding import Array
 
-__all__ = ["PROVEN", "Shares", "even_hinge", "even_squared", "hinge"]
+__all__ = ["PROVEN", "Shares", "critical", "even_hinge", "even_squared", "hinge", "thresholded"]
 
 PROVEN = 1e-9  # (value - lower bound) / (alpha K) below which an optimum counts as proven
 TIE = 1e-12  # costs closer than this share of alpha and of the largest are one cost: what separates them is rounding
@@ -51,77 +51,122 @@ POLISHED = 3  # best of the candidates that a local search starts from
 
 
 class Shares(NamedTuple):
-    """c (K,) descending and d (K,), which c majorises; lower_bound: of (P), None where a formula attains it."""
+    """c (K,) descending and d (K,), which c majorises; lower_bound: of (P), None where a formula attains it.
+
+    The formulas take rows of costs e (..., r) too, and answer rows c, d (..., K).
+    """
 
     c: Array
     d: Array
-    lower_bound: float | None = None
+    lower_bound: Any = None  # a number, or one per row
 
 
-# --- the constant diagonal --------------------------------------------------------------------------------------------
+# --- the constant diagonal, or none -------------------------------------------------------------------------------
+
+
+def thresholded(e: Array, K: int, alpha: float) -> Shares:
+    """(P), squared, beta >= alpha, for costs e (..., r), r <= K: c = d = t, t_k = max(0, 1 - e_k / (2 alpha))."""
+    t = np.zeros((*e.shape[:-1], K))
+    t[..., : e.shape[-1]] = np.maximum(0.0, 1 - e / (2 * alpha))
+    return Shares(t, t)
 
 
 def _thresholds(e: Array, K: int, alpha: float, beta: float) -> Array:
     """The share s = S/K at which the water reaches e_k: y = e_k, sum_j max(0, y - e_j) = 2 beta S."""
-    deficit = np.arange(e.size) * e - (np.cumsum(e) - e)
-    deficit[deficit <= TIE * (alpha + np.abs(e).max(initial=0.0)) * np.arange(e.size)] = 0.0
+    before = np.arange(e.shape[-1])
+    deficit = before * e - (np.cumsum(e, axis=-1) - e)
+    tie = TIE * (alpha + np.abs(e).max(axis=-1, initial=0.0, keepdims=True)) * before
+    deficit = np.where(deficit <= tie, 0.0, deficit)
     return np.divide(deficit, 2 * beta * K, out=np.where(deficit > 0, np.inf, 0.0), where=beta > 0)
 
 
-def _filled(e: Array, K: int, beta: float, p: int, share: float) -> Array:
-    """c (K,) minimising beta sum c^2 + sum e c at sum c = K share over the first p costs."""
-    c = np.zeros(K)
-    lift = (e[:p].mean() - e[:p]) / (2 * beta) if beta > 0 and p > 1 else 0.0
-    c[:p] = np.maximum(0.0, K * share / p + lift)
-    return c
+def _mean_of_first(e: Array, p: Any) -> Array:
+    """The mean (...) of the first p (...) of the costs e (..., r); 0 where p = 0."""
+    mean: Array = np.where(np.arange(e.shape[-1]) < p[..., None], e, 0.0).sum(axis=-1) / np.maximum(p, 1)
+    return mean
+
+
+def _filled(e: Array, K: int, beta: float, p: Any, share: Array) -> Shares:
+    """c (..., K) minimising beta sum c^2 + sum e c at sum c = K share over the first p costs, and d = share."""
+    c, r = np.zeros((*e.shape[:-1], K)), e.shape[-1]
+    lift = (_mean_of_first(e, p)[..., None] - e) / (2 * beta) * (p[..., None] > 1) if beta > 0 else 0.0
+    level = np.maximum(0.0, (K * share / np.maximum(p, 1))[..., None] + lift)
+    c[..., :r] = np.where(np.arange(r) < p[..., None], level, 0.0)
+    return Shares(c, np.repeat(share[..., None], K, axis=-1))
 
 
 def even_squared(e: Array, K: int, alpha: float, beta: float) -> Shares:
-    """(P), squared, 0 <= beta < alpha, for the costs e (r,), r <= K: water of level y = 2 theta, p directions under it.
+    """(P), squared, 0 <= beta < alpha, for costs e (..., r), r <= K: water of level y = 2 theta, p directions under it.
 
     2 alpha - 2 (alpha - beta) s = y = 2 beta K s / p + mean e_{1:p}.
     """
     s = _thresholds(e, K, alpha, beta)
-    p = int(np.count_nonzero(2 * alpha - 2 * (alpha - beta) * s > e))
-    if p == 0:
-        return Shares(np.zeros(K), np.zeros(K))
-    share = (2 * alpha - e[:p].mean()) / (2 * (alpha - beta) + 2 * beta * K / p)
-    return Shares(_filled(e, K, beta, p, share), np.full(K, share))
+    p = np.asarray(np.count_nonzero(2 * alpha - 2 * (alpha - beta) * s > e, axis=-1))
+    share = (2 * alpha - _mean_of_first(e, p)) / (2 * (alpha - beta) + 2 * beta * K / np.maximum(p, 1))
+    return _filled(e, K, beta, p, np.where(p > 0, share, 0.0))
 
 
 def even_hinge(e: Array, K: int, alpha: float, beta: float) -> Shares:
-    """(P), hinge, restricted to constant diagonals s; the minimum of (P) where alpha >= 8 beta.
+    """(P), hinge, restricted to constant diagonals s, for costs e (..., r); the minimum of (P) where alpha >= 8 beta.
 
     s = 1 (pinned: all variances exactly 1) where alpha/2 + 2 beta >= y, else alpha/(2 sqrt s) + 2 beta s = y, with
     y = 2 beta K s / p + mean e_{1:p}, p directions under water: a cubic in sqrt s.
     """
-    if e.size == 0:
-        return Shares(np.zeros(K), np.zeros(K))
+    if e.shape[-1] == 0:
+        return thresholded(e, K, alpha)
     s = _thresholds(e, K, alpha, beta)
     root = np.sqrt(np.minimum(s, 1.0))
     # alpha / (2 sqrt s) > e_k - 2 beta s, multiplied out for s = 0
-    p = int(np.count_nonzero((s < 1) & (alpha > 2 * root * (e - 2 * beta * root**2))))
-    a, b, h = 2 * beta * (K / p - 1), float(e[:p].mean()), alpha / 2
-    share = 1.0 if a + b <= h else _positive_root(a, b, h) ** 2
-    return Shares(_filled(e, K, beta, p, share), np.full(K, share))
+    p = np.asarray(np.count_nonzero((s < 1) & (alpha > 2 * root * (e - 2 * beta * root**2)), axis=-1))
+    a, b, h = 2 * beta * (K / p - 1), _mean_of_first(e, p), alpha / 2
+    pinned = a + b <= h
+    x = _positive_root(np.where(pinned, 0.0, a), np.where(pinned, h, b), h)
+    return _filled(e, K, beta, p, np.where(pinned, 1.0, x**2))
 
 
-def _positive_root(a: float, b: float, h: float) -> float:
-    """x > 0 with a x^3 + b x = h, for a, b >= 0 and h > 0: Newton from above, where the cubic is convex."""
-    x = min(h / b if b > 0 else np.inf, float(np.cbrt(h / a)) if a > 0 else np.inf)
+def _positive_root(a: Array, b: Array, h: float) -> Array:
+    """x > 0 with a x^3 + b x = h, for a, b >= 0, not both 0, h > 0: Newton from above, where the cubic is convex."""
+    with np.errstate(divide="ignore"):
+        x = np.minimum(h / b, np.cbrt(h / a))
     for _ in range(60):
         lower = x - (a * x**3 + b * x - h) / (3 * a * x**2 + b)
-        if not lower < x:
+        if not np.any(lower < x):
             break
-        x = lower
+        x = np.minimum(lower, x)
     return x
+
+
+def critical(form: str, e: Array, K: int, alpha: float, beta: float) -> Array:
+    """Factors tau_k (r,), descending: direction k is in the optimum of (P) at costs tau e exactly where tau < tau_k.
+
+    The water reaches e_k at a share s_k, which grows with the costs as they do: tau s_k at tau e. Where k is about to
+    enter, the conditions on p above are equalities:
+
+        squared, beta >= alpha    tau_k = 2 alpha / e_k
+        squared, beta < alpha     tau_k = 2 alpha / (e_k + 2 (alpha - beta) s_k)
+        hinge, alpha >= 8 beta    tau_k = min(1 / s_k, [alpha / (2 sqrt s_k (e_k - 2 beta s_k))]^(2/3))
+
+    s_1 = 0: under the hinge, whose slope at variance 0 is infinite, the first direction never dies. For the hinge at
+    alpha < 8 beta these are those of the constant diagonal.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if form == "squared" and beta >= alpha:
+            return np.asarray(2 * alpha / e)
+        s = _thresholds(e, K, alpha, beta)
+        if form == "squared":
+            return np.asarray(2 * alpha / (e + 2 * (alpha - beta) * s))
+        # beta = 0 makes s infinite and the second nan: fmin takes the first
+        return np.asarray(np.fmin(1 / s, (alpha / (2 * np.sqrt(s) * (e - 2 * beta * s))) ** (2 / 3)))
 
 
 # --- the hinge, any alpha and beta ------------------------------------------------------------------------------------
 
 
 def hinge(e: Array, K: int, alpha: float, beta: float) -> Shares:
-    """The minimum of (P) with the hinge for the costs e (r,), r <= K, as far as it could be found and proven."""
+    """The minimum of (P) with the hinge for the costs e (r,), r <= K, as far as it could be found and proven.
+
+    Rows of costs (..., r) where no search is needed: alpha >= 8 beta.
+    """
     even = even_hinge(e, K, alpha, beta)
     if alpha >= 8 * beta or K == 1 or e.size == 0:  # K = 1: no covariance
         return even

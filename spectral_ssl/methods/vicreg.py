@@ -63,7 +63,7 @@ from spectral_ssl import linalg
 from spectral_ssl.embedding import Array, Optimum, UniqueUpTo
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods._diagonal import PROVEN, Shares, even_squared, hinge
+from spectral_ssl.methods._diagonal import PROVEN, Shares, even_squared, hinge, thresholded
 from spectral_ssl.methods.base import (
     Centring,
     Claim,
@@ -210,14 +210,14 @@ class VICReg(QuadraticMethod):
         r = check_components(spectrum, K)
         method = self.resolve(spectrum, K)
         gamma, m = method._gamma, self.critical_values(spectrum)
-        c, d, lower_bound = self._shares(2 * gamma * m[:r], K)
+        c, d, lower_bound = self.shares(2 * gamma * m[:r], K)
         Q = np.eye(K) if c is d else diagonal_rotation(c, d)
         cov, energy = (Q.T * c) @ Q, 2 * gamma * m[:r] @ (c[:r, None] * Q[:r] ** 2)
         terms, scale_is_free = self._account(cov, energy)
         freedom, note = self._freedom(spectrum, gamma, d, scale_is_free)
         notes = [note]
         left = 0.0 if lower_bound is None else sum(terms.values()) - lower_bound  # not proven
-        proven = left <= PROVEN * self.variance * K * (1 + 1e-6)  # summed in another order than where it was stopped
+        proven = self.proven(left, K)
         if lower_bound is not None and proven:
             notes.append(f"proven by branch and bound, to {PROVEN:.0e} of variance times K")
         elif lower_bound is not None:
@@ -235,23 +235,46 @@ class VICReg(QuadraticMethod):
         found = filtered(method, spectrum, K, directions, terms, claim, "; ".join(text for text in notes if text))
         return found if lower_bound is None else replace(found, lower_bound=min(lower_bound, found.loss))
 
-    def _shares(self, e: Array, K: int) -> Shares:
-        """Spectrum and diagonal of Cov at the costs e_k = 2 gamma m_k, k up to the rank; one array where Q = I does."""
+    def shares(self, e: Array, K: int) -> Shares:
+        """Spectrum and diagonal of Cov at the costs e_k = 2 gamma m_k, k up to the rank; one array where Q = I does.
+
+        e (r,), or rows (..., r) of several invariances where no search is needed (see `searches`).
+        """
         if self.form == "hinge":
             return hinge(e, K, self.variance, self.covariance)
         if self.form == "squared" and self.covariance < self.variance:
             return even_squared(e, K, self.variance, self.covariance)
-        t = np.zeros(K)
-        t[: e.size] = np.maximum(0.0, 1 - e / (2 * self.variance)) if self.form == "squared" else 1.0
-        return Shares(t, t)
+        return thresholded(e if self.form == "squared" else np.zeros_like(e), K, self.variance)
+
+    def terms_of(self, shares: Shares, e: Array) -> dict[str, Array]:
+        """The terms (...) of the loss at spectra c and diagonals d (..., K) of Cov, costs e (..., r): no Z is built.
+
+        |Cov|^2 = sum c^2, so that the off-diagonal is sum c^2 - sum d^2.
+        """
+        c, d = shares.c, shares.d
+        return {
+            "variance": self.variance * self._spread(d).sum(axis=-1),
+            "covariance": self.covariance * ((c**2).sum(axis=-1) - (d**2).sum(axis=-1)),
+            "invariance": (e * c[..., : e.shape[-1]]).sum(axis=-1),
+        }
+
+    def proven(self, left: float, K: int) -> bool:
+        """Whether a loss `left` above its lower bound counts as the minimum."""
+        # the loss is summed in another order than where the search was stopped
+        return left <= PROVEN * self.variance * K * (1 + 1e-6)
+
+    def _spread(self, d: Array) -> Array:
+        """What the variances d cost, each, in units of alpha."""
+        if self.form == "constrained":
+            return np.zeros_like(d)
+        return (1 - d) ** 2 if self.form == "squared" else np.maximum(0.0, 1 - np.sqrt(d))
 
     def _account(self, cov: Array, energy: Array) -> tuple[dict[str, float], bool]:
         """The terms of the loss, from Cov and the invariance (K,) of each column, and whether some column may grow."""
         d = np.diag(cov)
         off = ((cov - np.diag(d)) ** 2).sum(axis=0)
-        spread = {"squared": (1 - d) ** 2, "hinge": np.maximum(0.0, 1 - np.sqrt(d)), "constrained": np.zeros(d.size)}
         terms = {
-            "variance": float(self.variance * spread[self.form].sum()),
+            "variance": float(self.variance * self._spread(d).sum()),
             "covariance": float(self.covariance * off.sum()),
             "invariance": float(energy.sum()),
         }
