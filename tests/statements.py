@@ -29,6 +29,7 @@ SECTIONS = {  # title -> first letters of the ids
     "InfoNCE": "C",
     "Barlow Twins": "B",
     "Downstream": "D",
+    "Companion papers": "H",
 }
 
 KINDS = ("exact", "bound", "certified", "asymptotic", "corrected", "refuted")
@@ -243,6 +244,12 @@ STATEMENTS: dict[str, Statement] = {
         "Lemma E: `min_W -2 tr W'AW + tr (W'BW)^2 = -sum_{k<=K} max(0, rho_k)^2`, rho of (A, B); SSL-EY is its case of "
         "two centred views",
     ),
+    "S9": Statement(
+        "exact",
+        "The spectral contrastive loss under gradient flow in whitened coordinates: `y' = 8 y (rho - y)` for the "
+        "squares y along each eigenvector, steps at `log(rho/y0 - 1)/(8 rho)`; from any start a matrix Riccati "
+        "equation, which selects the top K",
+    ),
     # ---------------------------------------------------------------------------------------------------------- InfoNCE
     "C1": Statement(
         "exact",
@@ -383,6 +390,12 @@ STATEMENTS: dict[str, Statement] = {
         said="Linear Barlow Twins is CCA of the pairs",
     ),
     "B15": Statement("exact", "Label pairs weighted `1/N_c`: linear Barlow Twins spans LDA"),
+    "B16": Statement(
+        "exact",
+        "Squared VICReg, alpha = beta, learns stepwise as Barlow Twins does: in whitened coordinates `y' = 8 y (alpha "
+        "- gamma m - alpha y)`, with steps at `log(b/(alpha y0) - 1)/(8 b)`, `b = alpha - gamma m`; in raw weights "
+        "its directions do not decouple",
+    ),
     # ------------------------------------------------------------------------------------------------------- downstream
     "D1": Statement(
         "exact",
@@ -402,19 +415,55 @@ STATEMENTS: dict[str, Statement] = {
         "Label pairs of C classes, K > C: the rank is C for Frobenius SimCLR, the constant included, and anything from "
         "K down to C - 1 for VICReg, by gamma",
     ),
-    "D5": Statement("exact", "Risk of a ridge probe along gamma, in closed form", later=True),
+    "D5": Statement(
+        "corrected",
+        "Ridge eta, fixed rows, labels of noise sigma: the expected squared error of the fitted values is "
+        "`sum (eta/(h_k + eta))^2 (u_k'f)^2 + |Hf|^2 - sum (u_k'f)^2 + sigma^2 (1 + sum (h_k/(h_k + eta))^2)`, "
+        "`h_k = n t_k`, the 1 being the intercept's",
+        said="The risk of a ridge probe has no variance but that of its K directions",
+    ),
     "D6": Statement(
-        "exact",
-        "Few labels, aligned pairs, no ridge: the best gamma leaves rank C - 1, at every number of labels",
-        later=True,
+        "corrected",
+        "Few labels, aligned pairs, no ridge: rank C - 1 is best at every number m of clean labels (from m = K + 1 on "
+        "all ranks tie), and of noisy ones from m = C + 1 on; at m <= C a larger rank spreads the noise and can be "
+        "better",
+        said="The best gamma leaves rank C - 1 at every number of labels",
     ),
     "D6b": Statement(
-        "exact", "The harm of gamma = 0 peaks where the labels number K, and not at the fewest", later=True
+        "corrected",
+        "Noisy labels, directions in general position: the harm of gamma = 0 peaks where labels number K + 1, one per "
+        "parameter of the probe, its intercept included; with clean labels its error falls at every label",
+        said="The harm of gamma = 0 peaks where the labels number K",
     ),
     "D7": Statement(
-        "exact",
-        "Probe predictions do not depend on gamma where the labelled samples number the rank or more",
-        later=True,
+        "corrected",
+        "Probe predictions do not depend on gamma where the labelled samples number rank + 1 or more; without an "
+        "intercept, the rank or more",
+        said="Predictions of a probe do not depend on gamma once the labels number the rank",
     ),
     "D8": Statement("exact", "Label pairs: the optimum over all Z of every method spans the centred labels"),
+    "D9": Statement(
+        "exact",
+        "Label energy `E_K` of the first K eigenvectors moves with a pair's weight by "
+        "`dE_K/dA_ij = 2/|HY|^2 sum_{k<=K<l} d_ij(u_k) d_ij(u_l) u_k'YY'u_l / (lam_k - lam_l)`, `d_ij(u) = u(i) - u(j)`, "
+        "over all Z and over maps, pairs present or absent, while `lam_K < lam_(K+1)`",
+    ),
+    # ------------------------------------------------------------------------------------------------- companion papers
+    "H1": Statement(
+        "bound",
+        "Label energy outside the top K eigenvectors of `D^(-1/2) A D^(-1/2)` is at most `phi/nu_(K+1)`, phi the share "
+        "of pair weight across classes, `nu = 1 - a`; a linear probe on them errs on at most `2 phi/nu_(K+1)` of the "
+        "samples, drawn by degree; both are reached",
+    ),
+    "H2": Statement(
+        "corrected",
+        "`diag(c) Z R`, c > 0, R invertible: the classifier `R^-1 B` predicts as B does on Z, without an intercept; "
+        "the classifier that least squares fits changes with c",
+        said="Scaling rows of Z does not change a linear probe",
+    ),
+    "H3": Statement(
+        "exact",
+        "Uncentred VICReg at any weight b: `|C - I|^2 + b E|z - z+|^2 = E(z'z-)^2 - 2b E z'z+ + 2(b - 1) E|z|^2 + K` "
+        "for every Z; b = 1 is the spectral contrastive loss + K",
+    ),
 }
