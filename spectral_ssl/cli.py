@@ -59,6 +59,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("spectral_ssl.experiments:explain", "Dry run: the relation's health, solver, memory and time."),
     "compare": Entry("spectral_ssl.experiments:compare_methods", "Closed form against trained, method by method."),
     "audit": Entry("spectral_ssl.experiments:audit", "How far a given representation is from each optimum."),
+    "align": Entry("spectral_ssl.experiments.align:align", "Wrong pairs, few labels: which method, which invariance."),
     "experiment batch-size": Entry(
         "spectral_ssl.experiments.practice:batch_size", "Excess of minibatch training by batch size."
     ),
@@ -91,6 +92,36 @@ COMMANDS: dict[str, Entry] = {
     "experiment price-of-dimension": Entry(
         "spectral_ssl.experiments.infonce:price_of_dimension", "What K dimensions cost InfoNCE, with proven bounds."
     ),
+    "reproduce E1": Entry(
+        "spectral_ssl.experiments.reproduce.closed_form:agreement",
+        "Trained against closed form: four losses, an irregular graph.",
+    ),
+    "reproduce E2": Entry(
+        "spectral_ssl.experiments.reproduce.invariance:gamma_path",
+        "VICReg's invariance path, and SimCLR's place on it.",
+    ),
+    "reproduce E3": Entry(
+        "spectral_ssl.experiments.reproduce.ranks:rank_by_method", "Ranks on ever noisier label pairs."
+    ),
+    "reproduce E4": Entry(
+        "spectral_ssl.experiments.reproduce.mixing:misalignment", "Probe error from aligned to misaligned pairs."
+    ),
+    "reproduce E5": Entry(
+        "spectral_ssl.experiments.reproduce.low_data:few_labels", "Few labels and noisy ones: peak and ridge risk."
+    ),
+    "reproduce E6": Entry(
+        "spectral_ssl.experiments.reproduce.hinge:hinge_spectrum", "Covariance under the hinge, by its weight."
+    ),
+    "reproduce E7": Entry(
+        "spectral_ssl.experiments.reproduce.redundancy:redundancy_sweep",
+        "Barlow Twins' redundancy, and collapse at small lambda K.",
+    ),
+    "reproduce E8": Entry(
+        "spectral_ssl.experiments.reproduce.stepwise:stepwise", "Stepwise learning from small starts."
+    ),
+    "reproduce E9": Entry(
+        "spectral_ssl.experiments.reproduce.practice:batch_bias", "Minibatches of augmented digits: bias by batch size."
+    ),
     "runs list": Entry("spectral_ssl.runs:runs_list", "List the runs in a directory."),
     "runs show": Entry("spectral_ssl.runs:runs_show", "Show one run: configuration, state, tables."),
     "runs compare": Entry("spectral_ssl.runs:runs_compare", "Compare two runs, number by number."),
@@ -98,6 +129,7 @@ COMMANDS: dict[str, Entry] = {
 }
 GROUPS: dict[str, str] = {
     "experiment": "How practice departs from theory, measured: the closed form is the zero line of every figure.",
+    "reproduce": "Shapes that the closed forms predict, beside what is measured on data of our own: was each seen?",
     "runs": "List, show, compare and remove run directories.",
 }
 

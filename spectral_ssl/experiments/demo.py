@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from spectral_ssl.comparison import linear_probe_score
 from spectral_ssl.data import load_dataset
-from spectral_ssl.errors import SpectralWarning
 from spectral_ssl.experiments.compare import (
     ALL_METHODS,
     add_row,
@@ -16,16 +13,14 @@ from spectral_ssl.experiments.compare import (
     price_of_linearity,
     reference_scores,
 )
-from spectral_ssl.experiments.rows import make_row, method_name, parse_methods
-from spectral_ssl.experiments.setting import Setting, data_summary, make_setting
-from spectral_ssl.methods import VICReg
+from spectral_ssl.experiments.misalignment import corruption_rows
+from spectral_ssl.experiments.rows import make_row, parse_methods
+from spectral_ssl.experiments.setting import data_summary, make_setting
 from spectral_ssl.progress import SILENT, Progress
-from spectral_ssl.relations import corrupt
 from spectral_ssl.runs import RunDirectory
-from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
 
-__all__ = ["corruption_rows", "demo"]
+__all__ = ["demo"]
 
 RELATIONS_SHOWN = ("labels", "knn", "views")
 METHODS_SHOWN = f"{ALL_METHODS}, barlow_twins(normalized=False), infonce"
@@ -87,54 +82,3 @@ def demo(*, seed: int = 0, out: Path | None = None, progress: Progress = SILENT)
         payload["run"] = str(run.path)
         finish(run, payload, figures=True)
     return payload
-
-
-def corruption_rows(
-    setting: Setting,
-    methods: str,
-    dimensions: tuple[int, ...],
-    rates: tuple[float, ...],
-    seed: int,
-    how: Literal["rewire", "wrong_class"] = "rewire",
-) -> list[dict[str, Any]]:
-    """Held-out probe accuracy of every closed form while a growing share of the relation is led astray.
-
-    Closed forms only: at every rate one relation, its moments, and one factorisation per pencil serve all methods and
-    dimensions. K above the rank of the data is allowed on purpose: there small invariance keeps what misaligned pairs
-    would throw away.
-    """
-    test = setting.probe_test
-    assert test is not None
-    rows = []
-    for rate in rates:
-        graph = corrupt(setting.graph, rate, how=how, y=setting.data.y, seed=seed)
-        spectra = Spectra(graph, X=setting.data.X)
-        for method in parse_methods(methods):
-            for K in dimensions:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", SpectralWarning)  # K > rank is the point here
-                    best = optimum(method, spectra, K)
-                embedding = best.embedding
-                rows.append(
-                    {
-                        "n_components": K,
-                        "rate": rate,
-                        "method": label_of(method),
-                        "probe": linear_probe_score(
-                            *(embedding.transform(setting.probe_train.X), setting.probe_train.y),
-                            *(embedding.transform(test.X), test.y),
-                            classification=True,
-                        ),
-                        "rank": best.rank,
-                        "loss": best.loss,
-                        "invariance": best.method.hyper.get("invariance"),
-                    }
-                )
-    return rows
-
-
-def label_of(method: Any) -> str:
-    """The name in a legend: VICReg tells its invariance where it was set."""
-    if isinstance(method, VICReg) and method.invariance is not None:
-        return f"vicreg(invariance={method.invariance:g})"
-    return method_name(method)

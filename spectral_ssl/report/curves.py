@@ -142,7 +142,8 @@ def _lines(curve: Curve, rows: Sequence[Row]) -> list[Line]:
     theory = set(map(str, as_list(curve.get("theory"))))
     keys = list(dict.fromkeys(str(row.get(curve["by"])) if curve.get("by") else "" for row in rows))
     looks: dict[str, tuple[str, str]] = {}
-    spare = iter(zip(PALETTE * 9, MARKERS * 9, strict=True))
+    taken = {LOOKS[key, ""][0] for key in keys if (key, "") in LOOKS}  # a method's colour is no other line's
+    spare = (look for look in zip(PALETTE * 9, MARKERS * 9, strict=True) if look[0] not in taken)
     for key in sorted(keys, key=lambda key: key in theory):
         own = LOOKS.get((key, ""))
         parent = next((other for other in looks if key in theory and key.startswith(other)), None)
