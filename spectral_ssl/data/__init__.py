@@ -1,6 +1,7 @@
 """Data: the `Dataset` record, real and synthetic sets by name, readers, and views made by augmentation."""
 
 from spectral_ssl.data.dataset import Dataset, as_dataset, as_rows, as_samples
+from spectral_ssl.data.documentation import stdlib_docs
 from spectral_ssl.data.embedded import DATASETS, breast_cancer, digits, iris, load_dataset, wine
 from spectral_ssl.data.named import cifar10, cifar100, fashion_mnist, image_folder, mnist, stl10
 from spectral_ssl.data.readers import READERS, from_torch, read_array, read_dataset, read_labels, read_pairs
@@ -69,6 +70,7 @@ __all__ = [
     "read_labels",
     "read_pairs",
     "rings",
+    "stdlib_docs",
     "stl10",
     "swiss_roll",
     "wine",

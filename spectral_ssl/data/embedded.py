@@ -1,4 +1,4 @@
-"""Data sets by name: small real ones bundled with scikit-learn, image sets from files, synthetic ones; or by a path."""
+"""Data sets by name: small real ones bundled with scikit-learn or Python, images in files, synthetic; or by a path."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from spectral_ssl.data import named, synthetic
 from spectral_ssl.data._checks import FloatArray
 from spectral_ssl.data.dataset import Dataset
+from spectral_ssl.data.documentation import stdlib_docs
 from spectral_ssl.data.readers import read_dataset
 from spectral_ssl.data.readers.files import exists
 from spectral_ssl.errors import DataError, did_you_mean
@@ -119,6 +120,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "iris": iris,
     "wine": wine,
     "breast_cancer": breast_cancer,
+    "stdlib_docs": stdlib_docs,
     "mnist": named.mnist,
     "fashion_mnist": named.fashion_mnist,
     "cifar10": named.cifar10,
