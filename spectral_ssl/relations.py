@@ -34,6 +34,7 @@ __all__ = [
     "nearest",
     "pairs",
     "sequence",
+    "style",
     "views",
 ]
 
@@ -168,6 +169,30 @@ def labels(data: Dataset, *, weighting: Literal["class_size", "none"] = "class_s
         )
     weight = 1.0 / np.maximum(sizes, 1) if weighting == "class_size" else np.ones(sizes.size)
     return _warned(Graph.from_groups(codes, weight=weight, diagonal=diagonal))
+
+
+def style(data: Dataset) -> Graph:
+    """All pairs of rows of equal style: A = S diag(1/n_s) S', as `labels`, of a factor that competes with the labels.
+
+    With the diagonal, which is there, every degree is 1, whatever the sizes of the styles.
+
+    Args:
+        data: samples with `style`, one number per row (`spectral_ssl.data.styled` makes it over any data).
+    """
+    data = as_dataset(data)
+    if data.style is None:
+        raise DataError(
+            f"the style relation needs the style of every row, but {data.name!r} has style=None; make styles by "
+            "ss.data.styled(data), --data 'styled(base=digits)' on the command line, or pass Dataset(..., style=codes)"
+        )
+    codes = np.unique(data.style, return_inverse=True)[1].astype(np.int64)  # a subset may lack some
+    sizes = np.bincount(codes)
+    if sizes.size < 2:
+        raise DataError(
+            f"the style relation needs at least two styles, but {data.name!r} holds one: it would pair every sample "
+            "with every other; use knn or views"
+        )
+    return Graph.from_groups(codes, weight=1.0 / sizes, diagonal=True)
 
 
 def sequence(data: Dataset, *, window: int = 1, cyclic: bool = False) -> Graph:
@@ -519,6 +544,7 @@ def _warned(graph: Graph) -> Graph:
 RELATIONS: dict[str, Callable[..., Graph]] = {
     "knn": knn,
     "labels": labels,
+    "style": style,
     "views": views,
     "epsilon": epsilon,
     "sequence": sequence,

@@ -5,6 +5,7 @@ from spectral_ssl.data.documentation import stdlib_docs
 from spectral_ssl.data.embedded import DATASETS, breast_cancer, digits, iris, load_dataset, wine
 from spectral_ssl.data.named import cifar10, cifar100, fashion_mnist, image_folder, mnist, stl10
 from spectral_ssl.data.readers import READERS, from_torch, read_array, read_dataset, read_labels, read_pairs
+from spectral_ssl.data.styles import STYLES, styled
 from spectral_ssl.data.synthetic import (
     cliques,
     couple,
@@ -33,6 +34,7 @@ from spectral_ssl.data.views import (
 __all__ = [
     "DATASETS",
     "READERS",
+    "STYLES",
     "TRANSFORMS",
     "Blur",
     "Dataset",
@@ -72,6 +74,7 @@ __all__ = [
     "rings",
     "stdlib_docs",
     "stl10",
+    "styled",
     "swiss_roll",
     "wine",
 ]

@@ -40,7 +40,7 @@ SCALE_RATIO = 1e3  # feature spreads further apart than this make Euclidean neig
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Samples X (N, D) with optional labels, sources, modalities and image shape. Arrays are read-only.
+    """Samples X (N, D) with optional labels, sources, modalities, styles and image shape. Arrays are read-only.
 
     Args:
         name: How the data set is called in messages and reports.
@@ -56,6 +56,7 @@ class Dataset:
             row-major order with the channels of a pixel side by side; the product is D.
         meta: Provenance and, for synthetic sets, known answers. `meta["full_set_only"]` lists keys that hold for the
             whole set and not for a subset (eigenvectors, for example): `subset` drops these.
+        style: (N,) whole numbers >= 0, a known nuisance factor of a row, in competition with its label (see `styled`).
 
     Raises:
         DataError: An argument that is not of this form; the message counts the bad entries and names the first.
@@ -68,6 +69,7 @@ class Dataset:
     modality: IntArray | None = None  # (N,)
     image_shape: ImageShape | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    style: IntArray | None = None  # (N,)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -84,8 +86,9 @@ class Dataset:
             checked["y"] = as_labels(self.y, n_samples, what)
         if self.source is not None:
             checked["source"] = as_codes(self.source, n_samples, what)
-        if self.modality is not None:
-            checked["modality"] = _as_modality(self.modality, n_samples, what)
+        for key in ("modality", "style"):
+            if getattr(self, key) is not None:
+                checked[key] = _as_numbers(getattr(self, key), n_samples, f"{what}: {key}")
         if self.image_shape is not None:
             checked["image_shape"] = check_image_shape(self.image_shape, X.shape[1], what)
         for key, value in checked.items():
@@ -101,6 +104,8 @@ class Dataset:
             words.append(f"{self.n_sources} sources")
         if self.modality is not None:
             words.append(f"{len(np.unique(self.modality))} modalities")
+        if self.style is not None:
+            words.append(f"{len(np.unique(self.style))} styles")
         return f"Dataset({self.name!r}: {', '.join(words)})"
 
     @property
@@ -182,6 +187,7 @@ class Dataset:
             modality=None if self.modality is None else self.modality[rows],
             image_shape=self.image_shape,
             meta={key: value for key, value in self.meta.items() if key not in dropped},
+            style=None if self.style is None else self.style[rows],
         )
 
     def split(
@@ -316,14 +322,14 @@ class Dataset:
         return words
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of sha256 over X, y, source and modality: equal contents, equal fingerprint.
+        """16 hexadecimal digits of sha256 over X, y, source, modality and style: equal contents, equal fingerprint.
 
         The name, image shape and meta do not enter.
         """
         digest = hashlib.sha256(f"X{self.X.shape}".encode())
         for rows in row_blocks(self.X):
             digest.update(self.X[rows].astype("<f8", copy=False).data)
-        for key in ("y", "source", "modality"):
+        for key in ("y", "source", "modality", "style"):
             array = getattr(self, key)
             if array is None:
                 continue
@@ -372,12 +378,12 @@ def as_samples(
     return as_rows(as_dataset(X, name=name))
 
 
-def _as_modality(modality: object, n_rows: int, what: str) -> IntArray:
-    array = np.asarray(modality)
+def _as_numbers(numbers: object, n_rows: int, what: str) -> IntArray:
+    array = np.asarray(numbers)
     if array.shape != (n_rows,):
-        raise DataError(f"{what}: modality must have shape ({n_rows},), got {array.shape}; one number per row")
+        raise DataError(f"{what} must have shape ({n_rows},), got {array.shape}; one number per row")
     if array.dtype.kind not in "iu" or int(array.min()) < 0:
-        raise DataError(f"{what}: modality must hold whole numbers 0, 1, ..., got dtype {array.dtype}, {array.min()!r}")
+        raise DataError(f"{what} must hold whole numbers 0, 1, ..., got dtype {array.dtype}, {array.min()!r}")
     return frozen(array.astype(np.int64))
 
 

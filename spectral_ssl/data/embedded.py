@@ -15,6 +15,7 @@ from spectral_ssl.data.dataset import Dataset
 from spectral_ssl.data.documentation import stdlib_docs
 from spectral_ssl.data.readers import read_dataset
 from spectral_ssl.data.readers.files import exists
+from spectral_ssl.data.styles import styled
 from spectral_ssl.errors import DataError, did_you_mean
 
 __all__ = ["DATASETS", "breast_cancer", "digits", "iris", "load_dataset", "wine"]
@@ -134,4 +135,5 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "swiss_roll": synthetic.swiss_roll,
     "rings": synthetic.rings,
     "latent_two_view": synthetic.latent_two_view,
+    "styled": styled,
 }
