@@ -14,7 +14,7 @@ import scipy.ndimage
 import scipy.stats
 
 from spectral_ssl import data as ssd
-from spectral_ssl.data import TRANSFORMS, Dataset, augment
+from spectral_ssl.data import TRANSFORMS, Dataset, augment, styled
 from spectral_ssl.errors import DataError, SpectralWarning
 
 SHAPE = (7, 5)  # not square: swapped axes show
@@ -397,3 +397,12 @@ BAD_CALLS = {
 def test_bad_calls(call, message) -> None:
     with pytest.raises(DataError, match=message):
         call(vectors(3))
+
+
+def test_views_keep_the_style_of_their_original() -> None:
+    data = styled(Dataset(name="m", X=np.random.default_rng(0).standard_normal((9, 4))), style="offset", n_styles=3)
+    views = augment(data, 3, "noise(scale=0.1)", seed=0)
+    assert views.style is not None
+    assert data.style is not None
+    assert views.style.tolist() == [s for s in data.style for _ in range(3)]
+    assert augment(Dataset(name="m", X=np.eye(3)), 2, seed=0).style is None

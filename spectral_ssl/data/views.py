@@ -111,6 +111,7 @@ def augment(
         modality=None if data.modality is None else data.modality[source],
         image_shape=data.image_shape,
         meta=meta,
+        style=None if data.style is None else data.style[source],
     )
 
 
