@@ -1,4 +1,4 @@
-"""`audit`: any representation and a relation. How far is it from what each method could attain?"""
+"""`audit`: any representation and a relation. Which closed form is it like, and how far from what each could attain?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ from spectral_ssl.comparison import effective_rank, exact_rank
 from spectral_ssl.data import Dataset, read_array
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
+from spectral_ssl.experiments.audit_parts import (
+    against_optimum,
+    collapse_record,
+    filter_record,
+    label_record,
+    sphere_record,
+)
+from spectral_ssl.experiments.audit_words import audit_findings
 from spectral_ssl.experiments.bounds import Bound, best_bound, certificate_of, solve_free
-from spectral_ssl.experiments.compare import ALL_METHODS
+from spectral_ssl.experiments.compare import ALL_METHODS, finish
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import check_spread, load_data, make_setting
 from spectral_ssl.graph import Graph
@@ -26,6 +34,11 @@ from spectral_ssl.theory.criteria import duality
 
 __all__ = ["audit", "audit_row"]
 
+NEEDS_NO_ROWS = ("labels", "pairs", "sequence", "views", "coupled")  # relations that do not compare the rows they join
+AGAINST = (
+    "max_angle", "angles", "spectral_gap", "energy_in_range", "procrustes", "linear_cka", "singular_attainable",
+)  # fmt: skip
+LINEAR_MAX = 1500  # features: three dense pencils of that size are some 5 s
 COLLAPSED = 1.5  # effective rank below this, for K >= 2, is called collapse
 
 
@@ -38,14 +51,17 @@ def audit(
     pairs: Path | None = None,
     methods: str = ALL_METHODS,
     standardize: bool = False,
+    figures: bool = True,
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Each method's loss at a given representation Z, beside the least any embedding of that size attains.
+    """What a representation Z is, from whatever model: the filter it resembles, and how far it is from each optimum.
 
-    The relation is built on the data where given, else on Z itself. "linear head" is the least loss reachable from Z by
-    a K x K linear map: what separates scale and rotation from lost information. Any Z certifies InfoNCE: its rows say
-    how far Z can be from the least loss, by the best proof at hand.
+    Its energy along the eigenvectors of the relation is fitted by the filter of every closed form. Then collapse,
+    alignment and uniformity, what a probe reads off it, and each method's loss at Z beside the least any embedding of
+    that size attains: "linear head" is the least loss reachable from Z by a K x K linear map, which separates scale and
+    rotation from lost information. Any Z certifies InfoNCE: its rows say how far Z can be from the least loss, by the
+    best proof at hand. The relation is built on the data where given, else on Z itself.
 
     Args:
         representation: An npy, npz or csv file of Z, one row per sample.
@@ -55,6 +71,7 @@ def audit(
         pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
         methods: Methods by name, as for compare.
         standardize: Bring every feature of the data to mean 0 and variance 1 before relating.
+        figures: Draw figures into the run directory.
         out: The run directory; left out, a new one under runs/.
     """
     chosen = parse_methods(methods)
@@ -89,6 +106,7 @@ def audit(
         "pairs": pairs,
         "methods": methods,
         "standardize": standardize,
+        "figures": figures,
     }
     effective = effective_rank(Z.X - Z.X.mean(axis=0))
     payload: dict[str, Any] = {
@@ -102,14 +120,20 @@ def audit(
             "collapsed": bool(K >= 2 and effective < COLLAPSED),
             "duality": asdict(duality(Z.X)),
         },
+        "data": {"name": Z.name, "n_samples": Z.n_samples},
         "rows": [],
         "notes": list(setting.notes),
     }
     if payload["summary"]["collapsed"]:
         payload["notes"].append(f"Z is close to collapse: effective rank {effective:.2f} of {K} components")
+    if data is None and setting.relation.split("(")[0] not in NEEDS_NO_ROWS:
+        payload["notes"].append("no data: the relation joins neighbours in Z, which Z then resembles the more")
     with RunDirectory.create(out, "audit", config) as run:
         free, head = Spectra(graph), Spectra(graph, X=Z.X)
-        with progress.task("audit", total=len(chosen)) as task:
+        with progress.task("audit", total=len(chosen) + 1) as task:
+            _describe(payload, Z, base if data is None else setting.data, free, linear=data is not None)
+            run.write(payload)
+            task.advance(text="filters")
             for method in chosen:
                 try:
                     payload["rows"].append(audit_row(method, Z, graph, free, head))
@@ -117,11 +141,31 @@ def audit(
                     payload["notes"].append(f"{method_name(method)} left out: {error}")
                 run.write(payload)
                 task.advance(text=method_name(method))
+        payload["findings"] = audit_findings(payload)
         payload["versions"] = run.record["versions"]
         payload["run"] = str(run.path)
-        payload["files"] = [str(run.path / "run.json")]
-        run.write(payload)
+        finish(run, payload, figures)
     return payload
+
+
+def _describe(payload: dict[str, Any], Z: Dataset, base: Dataset, free: Spectra, linear: bool) -> None:
+    """What there is to say about Z before any loss. linear: base has rows that Z may be a linear map of."""
+    if wide := linear and base.n_features > LINEAR_MAX:
+        payload["notes"].append(
+            f"{base.n_features:,} features: filters over linear maps are fitted up to {LINEAR_MAX:,} only"
+        )
+    try:
+        payload["filters"] = filter_record(Z.X, free, base.X if linear and not wide else None)
+    except (ResourceError, NumericalError) as error:
+        payload["notes"].append(f"filters left out: {error}")
+    else:
+        if undecided := payload["filters"]["undecided"]:
+            payload["notes"].append(f"{undecided}, so that the directions of an optimum there, and the fits, are open")
+    payload["collapse"] = collapse_record(Z.X)
+    assert free.graph is not None
+    payload["sphere"] = sphere_record(Z.X, free.graph)
+    payload["labels"], told = label_record(Z.X, base, free)
+    payload["notes"] += [told] if told else []
 
 
 def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra) -> dict[str, Any]:
@@ -177,6 +221,7 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
             "statement": certificate.statement,
         },
         "rank_attainable": best.rank if best is not None else None,
+        **(against_optimum(method, Z.X, best, graph) if best is not None else dict.fromkeys(AGAINST)),
         "note": "; ".join(notes),
     }
 

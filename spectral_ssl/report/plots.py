@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectral_ssl.report.audit_figures import audit_figures
 from spectral_ssl.report.corruption_figure import corruption_figure
 from spectral_ssl.report.curves import curve_figures
 from spectral_ssl.report.loss_figures import SHORTEST, convergence_figure, loss_figure, monitor_figure
 from spectral_ssl.report.page import DPI, style
 from spectral_ssl.report.panels import Panel, data_caption, file_suffixes, panels, setting_caption
+from spectral_ssl.report.path_figures import path_figures
 from spectral_ssl.report.subspace_figures import angle_figure, embedding_figure, spectrum_figure
 from spectral_ssl.runs import RunDirectory, open_run
 
@@ -88,8 +90,9 @@ def _figures(payload: Mapping[str, Any], arrays: Mapping[str, Array]) -> Iterato
 
 # what a study's figures are drawn from is in its rows
 STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] = {
+    "audit": audit_figures,
     "experiment": curve_figures,
-    "path": curve_figures,
+    "path": path_figures,
     "align": curve_figures,
     "forecast": curve_figures,
     "reproduce": curve_figures,

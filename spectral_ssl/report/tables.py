@@ -12,16 +12,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from spectral_ssl.report.audit_table import audit_table
 from spectral_ssl.report.comparison_table import comparison, verdict
 from spectral_ssl.report.console import Column, Page, Payload, Row, megabytes, seconds
 from spectral_ssl.report.findings import findings
 from spectral_ssl.report.payload_parts import data_line, file_lines, note_lines, relation_lines
-from spectral_ssl.report.words import as_list, is_bound, label, number, relation_text, relations_of, short_hyper
+from spectral_ssl.report.words import as_list, label, number, relation_text, relations_of
 from spectral_ssl.runs import to_jsonable
 
 __all__ = ["render", "verdict"]
-
-COLLAPSED = 1 - 1e-9  # of the way to collapse: rounding of a loss at collapse is no distance from it
 
 
 def render(payload: Payload, console: Console) -> None:
@@ -34,7 +33,7 @@ def render(payload: Payload, console: Console) -> None:
         RENDERERS.get(str(payload.get("command")), _anything)(payload, page)
 
 
-# -------------------------------------------------------------------------------------------------- explain and audit
+# ------------------------------------------------------------------------------------------------------------ explain
 
 
 def _explain(payload: Payload, page: Page) -> None:
@@ -71,82 +70,6 @@ def _explain(payload: Payload, page: Page) -> None:
         page.title("findings")
         page.bullets(map(str, findings))
     note_lines(payload, plan, page)
-
-
-def _proof(row: Row) -> str:
-    return number(row.get("gap"), 4) if _has_proof(row) else "-"
-
-
-def _has_proof(row: Row) -> bool:
-    """Whether how far a row is from its optimum is known by a proof rather than a closed form."""
-    return row.get("gap") is not None and row.get("kind") != "exact"
-
-
-def _audit(payload: Payload, page: Page) -> None:
-    summary = payload.get("summary") or {}
-    words = {
-        "n_samples": "samples",
-        "n_components": "components",
-        "rank": "rank",
-        "effective_rank": "effective rank",
-    }
-    told = []
-    for key, value in summary.items():
-        if key in ("n_samples", "n_components"):
-            told.append(f"{number(value)} {words[key]}")
-        elif not isinstance(value, bool | dict | list):
-            told.append(f"{words.get(key, key)} {number(value, 3)}")
-    if told:
-        page.line(f"representation: {', '.join(told)}")
-    energies = summary.get("duality")
-    if isinstance(energies, Mapping):
-        page.line(
-            f"duality: sum_i!=j (z_i'z_j)^2 = {number(energies['contrastive'])} between samples, sum_k!=l (Z'Z)_kl^2 = "
-            f"{number(energies['non_contrastive'])} between components; they differ by the norms of rows and columns "
-            "alone",
-            "dim",
-        )
-    if summary.get("collapsed"):
-        page.line("the representation is close to collapse", "red")
-    for record in relations_of(payload):
-        page.title(f"relation {relation_text(record)}".rstrip())
-        relation_lines(record, page)
-    rows = [row for row in as_list(payload.get("rows")) if isinstance(row, Mapping)]
-    page.line("")
-    dropped = page.table(
-        rows,
-        [
-            Column("method", lambda row: Text(label(row), style="bold"), left=True),
-            Column("kind", lambda row: str(row.get("kind") or "-"), 1, left=True),
-            Column("settings", lambda row: short_hyper(row) or "-", 2, left=True),
-            Column("loss", lambda row: number(row.get("loss"))),
-            Column("attainable", lambda row: ("> " if is_bound(row) else "") + number(row.get("attainable"))),
-            Column("linear head", lambda row: number(row.get("attainable_linear_head")), 5),
-            Column("excess", lambda row: number(row.get("excess"), 4), 3),
-            Column("relative", lambda row: number(row.get("relative_excess"), 3)),
-            *([Column("proven within", _proof, 4)] if any(map(_has_proof, rows)) else []),
-        ],
-    )
-    told = [f"{label(row)} {short_hyper(row)}" for row in rows if short_hyper(row)]
-    if told and any(column.title == "settings" for column in dropped):
-        page.line(f"settings: {'; '.join(told)}", "dim")
-    page.line(
-        "attainable: least loss of any embedding of this size; linear head: least after a linear map of this one; "
-        "relative: 0 at the optimum, 1 at collapse",
-        "dim",
-    )
-    ranked = [row for row in rows if row.get("relative_excess") is not None and not is_bound(row)]
-    if ranked:
-        best = min(ranked, key=lambda row: row["relative_excess"])
-        page.line("")
-        page.line(
-            f"closest to the optimum of {label(best)}: {number(best['relative_excess'], 3)} of the way to collapse"
-            if best["relative_excess"] < COLLAPSED
-            else "at or beyond collapse for every method",
-            "bold",
-        )
-    note_lines(payload, rows, page)
-    file_lines(payload, page)
 
 
 # ----------------------------------------------------------------------------------------------------- anything else
@@ -216,7 +139,7 @@ RENDERERS: dict[str, Callable[[Payload, Page], None]] = {
     "compare": comparison,
     "demo": comparison,
     "explain": _explain,
-    "audit": _audit,
+    "audit": audit_table,
     "experiment": findings,
     "path": findings,
     "align": findings,

@@ -9,17 +9,23 @@ from spectral_ssl.theory.contrastive import (
     uncentred_identity,
 )
 from spectral_ssl.theory.criteria import Duality, duality
+from spectral_ssl.theory.degeneracy import Collapse, collapse
 from spectral_ssl.theory.dynamics import Flow, integrated_flow, measured_flow, predicted_flow
+from spectral_ssl.theory.energies import Energies, eigen_energies
+from spectral_ssl.theory.fitting import Resemblance, resemblance
 from spectral_ssl.theory.influence import Influence, edge_influence
 from spectral_ssl.theory.left_out import LeaveOneOut, leave_one_out
 from spectral_ssl.theory.paths import FILTERS, Path, invariance_path, redundancy_path
 from spectral_ssl.theory.prediction import Prediction, predicted_score
 from spectral_ssl.theory.ridge_risk import ProbePath, probe_path, ridge_risk
+from spectral_ssl.theory.sphere import Uniformity, random_uniformity, uniformity
 
 __all__ = [
     "FILTERS",
     "Alignment",
+    "Collapse",
     "Duality",
+    "Energies",
     "Flow",
     "Influence",
     "LeaveOneOut",
@@ -27,11 +33,15 @@ __all__ = [
     "Prediction",
     "ProbeBound",
     "ProbePath",
+    "Resemblance",
     "UncentredIdentity",
+    "Uniformity",
+    "collapse",
     "cross_class_mass",
     "duality",
     "edge_homophily",
     "edge_influence",
+    "eigen_energies",
     "integrated_flow",
     "invariance_path",
     "label_alignment",
@@ -41,7 +51,10 @@ __all__ = [
     "predicted_score",
     "probe_bound",
     "probe_path",
+    "random_uniformity",
     "redundancy_path",
+    "resemblance",
     "ridge_risk",
     "uncentred_identity",
+    "uniformity",
 ]
