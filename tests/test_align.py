@@ -368,6 +368,9 @@ def test_the_record_has_a_table_of_both_ends_and_advice_that_cites_it() -> None:
     assert f"{100 * best['misaligned']:.1f} %" in record["answer"]
     assert record["advice"][0].startswith("Aligned (rate 0), all labels")
     assert set(record["advice"]) <= set(record["notes"])
+    (end,) = rows_of(record, "rate", n_components=2, rate=1.0, method="barlow_twins")
+    assert f"at rate 1 {100 * end['homophily']:.1f} % of the pair weight joins equal classes" in record["notes"][0]
+    assert f"K = 2 eigenvectors hold {100 * end['label_energy']:.1f} % of the label energy" in record["notes"][0]
     assert {size["n_components"] for size in record["verdict"]["abstracts"]["by_n_components"]} == {2, 13}
     json.dumps(record, allow_nan=False)
 
@@ -397,7 +400,9 @@ def test_best_invariance_is_that_of_the_highest_score() -> None:
         cells = [
             r for r in rows_of(small(), "rate", n_components=row["n_components"], rate=row["rate"]) if r.get("strength")
         ]
-        assert row["probe"] == pytest.approx(max(cell["probe"] for cell in cells))
+        top = max(cell["probe"] for cell in cells)
+        assert row["probe"] == pytest.approx(top)
+        assert row["best"] in [cell["strength"] for cell in cells if cell["probe"] > top - SAME]
         assert row["best_min"] <= row["best"] <= row["best_max"]
 
 

@@ -86,8 +86,8 @@ def align(
 ) -> dict[str, Any]:
     """Lead the pairs astray step by step: which method, which invariance and which dimension, and how sure?
 
-    Closed forms, no training. The advice cites paired differences over held-out rows and draws, and says which of the
-    paper's two published abstracts the numbers support.
+    Closed forms; training on request. The advice cites paired differences over held-out rows and draws, and says which
+    of the paper's two published abstracts the numbers support.
 
     Args:
         data: A data set by name, or a file or folder; labels are needed.
@@ -95,7 +95,7 @@ def align(
         relation: The aligned pairs: labels, knn, views, pairs, ... with options as in "knn(n_neighbors=10)".
         pairs: A csv or npz file of pairs i, j[, weight], for --relation pairs.
         methods: Methods by name; VICReg without an invariance stands for the whole grid of --invariances.
-        invariances: Invariances of VICReg in units of alpha / m_K: at 1 its K-th direction dies (covariance = variance).
+        invariances: Invariances of VICReg in units of alpha / m_K; at equal weights its K-th direction dies at 1.
         misalign: How pairs go wrong: rewire (any sample), wrong_class, or mix (with a --competing relation).
         competing: The relation mixed in, for --misalign mix: "knn(n_neighbors=10)", or left out, style: pairs of equal
             style, which data without styles are given (images four rotations, others four offsets).
@@ -191,9 +191,9 @@ def align(
             "verdict": advice.verdict,
             "misalign": {"how": misalign, "share_of": stray.text, "competing": competing},
             "reference": {"probe_raw": raw, "lowest": lowest},
-            "setting": f"{model} model, no training",
+            "setting": f"{model} model",
         }
-        payload["notes"] = [*advice.sentences, *payload["notes"], *_notes(cells)]
+        payload["notes"] = [*_alignment_told(cells), *advice.sentences, *payload["notes"], *_notes(cells)]
         figure = Figure(told.classification, lowest, _shown(judged, chosen), stray.text, drawn, model == "linear")
         payload["curves"] = curves_of(payload["rows"], figure)
     return payload
@@ -268,6 +268,23 @@ def _shown(judged: Sequence[Judged], chosen: Sequence[Candidate]) -> list[str]:
     speaks = roles(judged)
     ends = [speaks[role] for role in (LOW, HIGH) if role in speaks]
     return [*ends, *(c.label for c in chosen if c.label not in ends and (c.strength is None or not ends))]
+
+
+def _alignment_told(cells: Sequence[CellResult]) -> list[str]:
+    """How aligned the relation is at both ends: its pairs, and its first K eigenvectors."""
+    parts = []
+    for rate in (cells[0].rate, cells[-1].rate):
+        here = [cell for cell in cells if cell.rate == rate]
+        pairs = [value for value in here[0].homophily if value is not None]
+        energy = {
+            cell.n_components: np.mean([value for value in cell.captured if value is not None])
+            for cell in here
+            if any(value is not None for value in cell.captured)
+        }
+        told = [f"{100 * np.mean(pairs):.1f} % of the pair weight joins equal classes"] if pairs else []
+        told += [f"K = {K} eigenvectors hold {100 * share:.1f} % of the label energy" for K, share in energy.items()]
+        parts += [f"at rate {rate:g} {', '.join(told)}"] if told else []
+    return [f"How aligned the pairs are: {'; '.join(parts)}."] if parts else []
 
 
 def _notes(cells: Sequence[CellResult]) -> list[str]:

@@ -69,7 +69,7 @@ class CellResult:
     loss: list[float | None] = field(default_factory=list)
     invariance: list[float | None] = field(default_factory=list)
     homophily: list[float | None] = field(default_factory=list)
-    captured: list[float] = field(default_factory=list)
+    captured: list[float | None] = field(default_factory=list)
     probe: list[Array] = field(default_factory=list)  # outcomes (n,) of the logistic probe
     few: dict[tuple[int, Ridge], list[Array]] = field(default_factory=dict)  # per repeat, mean over label draws
     trained: Array | None = None  # outcomes (n,) of the trained embedding of the first draw

@@ -252,7 +252,7 @@ def curves_of(rows: Sequence[Row], figure: Figure) -> list[Row]:
             {
                 **shared,
                 "name": "trained",
-                "title": "Trained embeddings (markers) reach what their closed forms (dashed) predict",
+                "title": "Trained embeddings (markers) beside what their closed forms predict (dashed)",
                 "x": "rate",
                 "by": "line",
                 "where": {"kind": "trained", "method": shown},
