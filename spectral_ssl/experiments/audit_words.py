@@ -66,8 +66,8 @@ def _resembled(filters: Record) -> str:
     if filters["verdict"] == "none":
         floor = percent(best["floor"])
         return (
-            f"No filter fits: the nearest, {fit_words(best)}, leaves {leaves}, and no filter of its eigenvectors would "
-            f"leave less than {floor}."
+            f"No filter fits: the nearest, {fit_words(best)}, leaves {leaves}; whatever energies its eigenvectors were "
+            f"given, {floor} would be left."
         )
     verb = "is, up to rotation and scale, the filter of" if best["residual"] < 1e-5 else "resembles the filter of"
     words = f"Z {verb} {fit_words(best)}, which leaves {leaves} (CKA {best['linear_cka']:.4g})"

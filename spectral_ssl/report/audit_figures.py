@@ -143,6 +143,7 @@ def _filter_panel(axes: Axes, payload: Payload, bases: Record, fits: Sequence[Re
     low, high = min(reach), max(reach)
     room = 0.04 * ((high - low) or 1.0)
     axes.set_xlim(low - room, high + room)
+    axes.locator_params(axis="x", nbins=12 if columns > 1 else 5)
     axes.set_ylim(-0.02 * min(top, 1.6), 1.12 * min(top, 1.6))
     handles = [
         (_fit_label(fit), key_line(color=LOOK.get(fit["method"], (SOFT, SOLID))[0],

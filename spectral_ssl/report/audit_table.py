@@ -79,15 +79,15 @@ def _filters(filters: Row, page: Page) -> None:
             Column("filter", lambda row: Text(row["label"], style="bold" if row["key"] in near else ""), left=True),
             Column("parameters", lambda row: _parameters(row) or "-", left=True),
             Column("left of |ZZ'|", lambda row: percent(row["residual"])),
-            Column("by any filter", lambda row: percent(row["floor"]), 2),
+            Column("at best", lambda row: percent(row["floor"]), 2),
             Column("CKA", lambda row: number(row["linear_cka"], 4), 1),
             Column("eigenvectors of", _basis, 3, left=True),
         ],
     )
     if len(fits) > SHOWN:
         page.line(
-            f"{len(fits) - SHOWN} more, further away, are in run.json; left of |ZZ'|: after the best scale; by any "
-            "filter: what no filter on the first K of these eigenvectors could explain",
+            f"{len(fits) - SHOWN} more, further away, are in run.json; left of |ZZ'|: after the best scale; at best: "
+            "whatever energies the first K of these eigenvectors were given",
             "dim",
         )
 

@@ -8,8 +8,9 @@ over the first K eigenvectors of its pencil. An embedding is known up to its sca
                = 1 - CKA(Z, Z*)^2,                      P_jk = (delta_jk - q_j'q_0 q_k'q_0)^2,  q_0 the constant
 
 CKA being linear centred kernel alignment; derived here: <S, HTH> = tr(HSH T) = sum h_k q_k'Sq_k, and |HTH|^2 =
-sum_jk h_j h_k (q_j'Hq_k)^2. P = I where the pencil is centred. No filter of a pencil is nearer than its `floor`, h =
-P^-1 energy: 1 - sum_k energy_k^2 / |S|^2 if P = I, what couples eigenvectors or is outside the first K.
+sum_jk h_j h_k (q_j'Hq_k)^2. P = I where the pencil is centred. Whatever h_k the first K eigenvectors had, the `floor`
+would be left, at h = P^-1 energy: 1 - sum_k energy_k^2 / |S|^2 if P = I, which is what couples eigenvectors or is
+outside the first K.
 
 A filter has parameters of its own, fitted by least squares (the largest CKA).
 
@@ -92,9 +93,9 @@ class FilterFit:
     """One family at its best.
 
     residual as in the module; parameters by name; h (R,): the filter at the values of its pencil, scaled to the
-    energies; expected (R,): the energies of that filter, P h, h itself where P = I; floor: the least residual of any
-    filter on these eigenvectors; basis: the entry of `Resemblance.energies` it was fitted to; model: over what, "free"
-    or "linear".
+    energies; expected (R,): the energies of that filter, P h, h itself where P = I; floor: what is left by the best
+    h_k on these eigenvectors, be they a filter or not; basis: the entry of `Resemblance.energies` it was fitted to;
+    model: over what, "free" or "linear".
     """
 
     name: str
