@@ -73,6 +73,9 @@ def test_energy_is_the_squared_projection_of_the_labels_on_each_eigenvector() ->
     assert found.values == pytest.approx(values[1:], rel=1e-9)
     assert found.energy == pytest.approx(((U[:, 1:].T @ HY) ** 2).sum(axis=1) / (HY**2).sum(), abs=ROUNDING)
     assert found.complete
+    assert found.captured(N + 5) == pytest.approx(1.0, abs=ROUNDING)  # there are no more to hold
+    with pytest.raises(DataError, match="-1 were asked for"):
+        found.captured(-1)
     assert found.cumulative[-1] == pytest.approx(1.0, abs=ROUNDING)
     # pair by pair: tr(Y'LY) is half the weight of pairs with unlike labels, once for each of two entries
     cut = sum(A[i, j] for i in range(N) for j in range(N) if y[i] != y[j])

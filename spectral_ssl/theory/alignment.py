@@ -59,7 +59,7 @@ class Alignment:
 
     def captured(self, n_components: int) -> float:
         """Share of the label energy in the first K eigenvectors: R^2 of a linear probe on them, on its own rows."""
-        if not 0 <= n_components <= self.energy.size and not self.complete:
+        if n_components < 0 or (n_components > self.energy.size and not self.complete):
             raise DataError(f"{self.energy.size} eigenvectors are held, {n_components} were asked for")
         return float(self.energy[:n_components].sum())
 
