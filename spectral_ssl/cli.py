@@ -58,8 +58,13 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("spectral_ssl.experiments:demo", "The whole story on embedded data, offline."),
     "explain": Entry("spectral_ssl.experiments:explain", "Dry run: the relation's health, solver, memory and time."),
     "compare": Entry("spectral_ssl.experiments:compare_methods", "Closed form against trained, method by method."),
+    "path": Entry(
+        "spectral_ssl.experiments.path:path",
+        "A method along its hyper-parameter: rank, loss, best value, from one solve.",
+    ),
     "audit": Entry("spectral_ssl.experiments:audit", "How far a given representation is from each optimum."),
     "align": Entry("spectral_ssl.experiments.align:align", "Wrong pairs, few labels: which method, which invariance."),
+    "forecast": Entry("spectral_ssl.experiments.forecast:forecast", "Relations ranked before any is trained on."),
     "experiment batch-size": Entry(
         "spectral_ssl.experiments.practice:batch_size", "Excess of minibatch training by batch size."
     ),
@@ -117,7 +122,7 @@ COMMANDS: dict[str, Entry] = {
         "Barlow Twins' redundancy, and collapse at small lambda K.",
     ),
     "reproduce E8": Entry(
-        "spectral_ssl.experiments.reproduce.stepwise:stepwise", "Stepwise learning from small starts."
+        "spectral_ssl.experiments.reproduce.stepwise:stepwise_learning", "Stepwise learning from small starts."
     ),
     "reproduce E9": Entry(
         "spectral_ssl.experiments.reproduce.practice:batch_bias", "Minibatches of augmented digits: bias by batch size."

@@ -1,0 +1,49 @@
+"""Run E1 to E9 at full size and write docs/reproductions.md: the predicted shape, whether it was seen, figures.
+
+    python benchmarks/reproduce.py          # all of them, and the page
+    python benchmarks/reproduce.py E2 E8    # these anew, the others as they were measured before
+    python benchmarks/reproduce.py --check  # run nothing; exit 1 if the page does not match what was measured
+
+What is measured goes to benchmarks/results/reproduce.json, one record per experiment, each with its own machine.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from study_page import Records, StudyPage
+
+HEAD = """# Reproductions: shapes that the closed forms predict
+
+Each is a command, `spectral-ssl reproduce E1`, with options for data, sizes and seeds; below is what it answers at its
+defaults. The kinds of experiment are those of Balestriero & LeCun 2022 (arXiv 2205.11508); data and numbers are our
+own, none of theirs are shown, and a shape counts as seen where every criterion in the answer holds. Written by
+`python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
+
+| | question | seen | criteria |
+| --- | --- | --- | --- |
+"""
+
+
+def head(records: Records) -> str:
+    """The text above the sections: what was seen, in one table."""
+    lines = []
+    for name, r in records.items():
+        held = sum(criterion["holds"] for criterion in r["criteria"])
+        seen = "yes" if r["seen"] else "no"
+        lines.append(f"| [{name}](#{name.lower()}) | {r['question']} | {seen} | {held} of {len(r['criteria'])} hold |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+PAGE = StudyPage(
+    "reproduce",
+    "reproductions.md",
+    "reproduce",
+    "reproduce.json",
+    head,
+    ("question", "predicted", "seen", "criteria", "answer", "zero_line", "rows", "notes"),
+    drawn_rows=False,
+)
+
+if __name__ == "__main__":
+    sys.exit(PAGE.main(__doc__))
