@@ -336,6 +336,9 @@ def test_constant_and_copied_columns_are_counted_and_leave_no_rank() -> None:
     assert found.mean_share == pytest.approx(50 * (Z.mean(axis=0) ** 2).sum() / (Z**2).sum())
     assert found.distinct_rows == 50
     assert collapse(np.ones((6, 2))).rank == 0
+    rounded = np.tile([0.1, 0.3, 0.7], (11, 1))
+    assert (rounded / 0.7 != (rounded / 0.7).mean(axis=0)).any()  # by a rounding of the mean, which is no direction
+    assert collapse(rounded).rank == 0
     assert collapse(np.ones((6, 2))).distinct_rows == 1
 
 
