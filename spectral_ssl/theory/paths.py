@@ -44,7 +44,8 @@ from spectral_ssl.theory.filters import FILTERS
 __all__ = ["FILTERS", "Path", "invariance_path", "redundancy_path"]
 
 N_VALUES = 100  # of a grid that is not given
-BELOW, ABOVE = 1 / 30, 3.0  # its ends, in units of the least and of the greatest critical value
+BELOW, ABOVE = 1 / 30, 3.0  # its ends, in units of the least and of the greatest critical value ...
+REDUNDANCIES = (1e-3, 1.0)  # ... or these
 STILL = 1e-9  # of the largest m_k: smaller ones are zero, and their directions never die
 
 PathKind = Literal["exact", "certified", "bound"]
@@ -121,9 +122,9 @@ def invariance_path(
     """VICReg's optima at every invariance, from a spectrum that is held: no matrix is factorised.
 
     spectrum: `Spectra(graph, X=X).of("laplacian", K)`; of "degree_centred" for weighting="degree". gammas (T,): the
-    invariances, ascending; None is 100 of them around the critical values, evenly in log gamma. The others as for
-    `VICReg`. All values at once, in O(T K); the hinge at variance < 8 covariance is searched for value by value, which
-    takes some tenths of a second each.
+    invariances, ascending; None is 100 of them around the critical values, evenly in log gamma, a whole number that
+    many. The others as for `VICReg`. All values at once, in O(T K); the hinge at variance < 8 covariance is searched
+    for value by value, which takes some tenths of a second each.
 
     Raises DataError for another pencil, for form="constrained", whose optimum no invariance changes, for gammas that
     are not ascending numbers >= 0, and for K out of range.
@@ -141,7 +142,7 @@ def invariance_path(
     m = np.where(m > STILL * max(float(m.max(initial=0.0)), 1e-300), m, 0.0)
     known = form == "squared" or not method.searches
     dies = critical(form, 2 * m, K, variance, covariance)
-    gamma = _grid(dies, variance) if gammas is None else _values(gammas, "gammas")
+    gamma = _values(gammas, "gammas", *_ends(dies, variance))
     e = 2 * gamma[:, None] * method.critical_values(spectrum)[:r]  # (T, r)
     shares = method.shares(e, K) if known else _searched(method, e, K)
     terms = method.terms_of(shares, e)
@@ -169,10 +170,10 @@ def redundancy_path(spectrum: Spectrum, n_components: int, lambdas: Any = None) 
     """Barlow Twins' optima at every redundancy, from a spectrum that is held.
 
     spectrum: `Spectra(graph, X=X).of("degree_centred", K)`. lambdas (T,): the redundancies, ascending; None is 100 of
-    them from 1e-3 to 1, evenly in log lambda. Up to 1 the quadratic programme is solved for all of them at once; its
-    value is the minimum ("exact") at lambda = 1 and where a Hadamard matrix exists, else a lower bound ("bound"), which
-    `optimum(i)` then nearly always finds attained. Past 1 no formula is known: each optimum is searched for, which
-    takes from a tenth of a second to many.
+    them from 1e-3 to 1, evenly in log lambda, a whole number that many. Up to 1 the quadratic programme is solved for
+    all of them at once; its value is the minimum ("exact") at lambda = 1 and where a Hadamard matrix exists, else a
+    lower bound ("bound"), which `optimum(i)` then nearly always finds attained. Past 1 no formula is known: each
+    optimum is searched for, which takes from a tenth of a second to many.
 
     Raises DataError for another pencil, for lambdas that are not ascending numbers >= 0, and for K out of range,
     NotClosedForm for a relation without a positive eigenvalue.
@@ -187,7 +188,7 @@ def redundancy_path(spectrum: Spectrum, n_components: int, lambdas: Any = None) 
             "the relation has no positive eigenvalue off the constant, so Barlow Twins has no path; enrich the "
             "relation, or take VICReg's invariance path, which can use such directions"
         )
-    lam = np.geomspace(1e-3, 1.0, N_VALUES) if lambdas is None else _values(lambdas, "lambdas")
+    lam = _values(lambdas, "lambdas", *REDUNDANCIES)
     low = np.minimum(lam, 1.0)
     found = programmes(positive, K, low)  # past 1 the value at 1 is the bound
     # plenty of norm and no direction to hide it in: the programme is a bound only
@@ -243,24 +244,25 @@ def _check_pencil(spectrum: Spectrum, method: VICReg | BarlowTwins) -> None:
         )
 
 
-def _values(values: Any, name: str) -> Array:
+def _values(values: Any, name: str, low: float, high: float) -> Array:
+    """The values given, or so many from low to high, evenly in their logarithm."""
+    if values is None or (isinstance(values, int | np.integer) and not isinstance(values, bool)):
+        many = N_VALUES if values is None else int(values)
+        if many < 2:
+            raise DataError(f"a number of {name} must be at least 2, for the ends of the grid, got {many}")
+        return np.geomspace(low, high, many)
     found = np.atleast_1d(np.array(values, dtype=np.float64))
-    if (
-        found.ndim != 1
-        or not found.size
-        or not np.all(np.isfinite(found))
-        or found[0] < 0
-        or np.any(np.diff(found) <= 0)
-    ):
+    ascending = found.ndim == 1 and found.size and np.all(np.isfinite(found)) and not np.any(np.diff(found) <= 0)
+    if not ascending or found[0] < 0:
         raise DataError(f"{name} must be one row of finite numbers >= 0, strictly ascending")
     return found
 
 
-def _grid(dies: Array, variance: float) -> Array:
-    """From below the first death to past the last, evenly in log gamma."""
+def _ends(dies: Array, variance: float) -> tuple[float, float]:
+    """From below the first death to past the last."""
     finite = dies[np.isfinite(dies) & (dies > 0)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (variance, variance)
-    return np.geomspace(BELOW * low, ABOVE * high, N_VALUES)
+    return BELOW * low, ABOVE * high
 
 
 def _rank(shares: Array) -> np.ndarray[Any, np.dtype[np.int64]]:
