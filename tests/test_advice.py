@@ -201,6 +201,12 @@ def test_any_method_will_do_is_a_claim_of_sameness_not_of_no_significance() -> N
     assert verdict(0.899, 2000) == "supported"
     assert verdict(0.80, 2000) == "contradicted"
     assert verdict(0.85, 20) == "undecided"  # one row of twenty apart: too few to say
+    rows = np.arange(20)
+    right = [judged(LOW, np.tile(rows < 18, (2, 1))), judged("frobenius_simclr", np.tile(rows >= 2, (2, 1)))]
+    found = any_will_do(right, 0.0)
+    assert found is not None
+    assert found["comparisons"][0]["difference"] == 0
+    assert found["verdict"] == "undecided"  # as many right, but others: no sameness either
 
 
 def test_sentences_cite_the_numbers_in_points_and_percent() -> None:
