@@ -13,6 +13,16 @@ from spectral_ssl.theory.degeneracy import Collapse, collapse
 from spectral_ssl.theory.dynamics import Flow, integrated_flow, measured_flow, predicted_flow
 from spectral_ssl.theory.energies import Energies, eigen_energies
 from spectral_ssl.theory.fitting import Resemblance, resemblance
+from spectral_ssl.theory.forecast import (
+    Chart,
+    Forecast,
+    Visible,
+    forecast_score,
+    paired_difference,
+    smooth_chart,
+    visible_score,
+)
+from spectral_ssl.theory.gaussian_probe import Discriminant, discriminant_left_out
 from spectral_ssl.theory.influence import Influence, edge_influence
 from spectral_ssl.theory.left_out import LeaveOneOut, leave_one_out
 from spectral_ssl.theory.paths import FILTERS, Path, invariance_path, redundancy_path
@@ -23,10 +33,13 @@ from spectral_ssl.theory.sphere import Uniformity, random_uniformity, uniformity
 __all__ = [
     "FILTERS",
     "Alignment",
+    "Chart",
     "Collapse",
+    "Discriminant",
     "Duality",
     "Energies",
     "Flow",
+    "Forecast",
     "Influence",
     "LeaveOneOut",
     "Path",
@@ -36,17 +49,21 @@ __all__ = [
     "Resemblance",
     "UncentredIdentity",
     "Uniformity",
+    "Visible",
     "collapse",
     "cross_class_mass",
+    "discriminant_left_out",
     "duality",
     "edge_homophily",
     "edge_influence",
     "eigen_energies",
+    "forecast_score",
     "integrated_flow",
     "invariance_path",
     "label_alignment",
     "leave_one_out",
     "measured_flow",
+    "paired_difference",
     "predicted_flow",
     "predicted_score",
     "probe_bound",
@@ -55,6 +72,8 @@ __all__ = [
     "redundancy_path",
     "resemblance",
     "ridge_risk",
+    "smooth_chart",
     "uncentred_identity",
     "uniformity",
+    "visible_score",
 ]

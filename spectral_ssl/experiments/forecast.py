@@ -1,0 +1,387 @@
+"""`forecast`: which relation, or which augmentations, will give the best model? Ranked before any training.
+
+Every candidate is scored by `theory.forecast`: by a few labels on rows that its relation has not seen, or, without
+labels, by what can be seen of it. Then the pairs of one relation are judged, and the worst taken out (mending.py).
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import scipy.stats
+
+from spectral_ssl import spec
+from spectral_ssl.comparison import effective_rank, linear_probe_score
+from spectral_ssl.errors import DataError, SpectralWarning
+from spectral_ssl.experiments.frame import Report, experiment, times
+from spectral_ssl.experiments.mending import mend_pairs
+from spectral_ssl.experiments.recipe import Recipe
+from spectral_ssl.experiments.rows import parse_methods
+from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
+from spectral_ssl.graph import Graph
+from spectral_ssl.methods import Method
+from spectral_ssl.progress import SILENT, Progress
+from spectral_ssl.theory.forecast import (
+    Chart,
+    Forecast,
+    Visible,
+    forecast_score,
+    paired_difference,
+    smooth_chart,
+    visible_score,
+)
+from spectral_ssl.training import train
+
+__all__ = ["forecast"]
+
+APART = 2.0  # standard errors of a paired difference at which two candidates are told apart
+READS_LABELS = ("labels",)  # relations that labels make: mending them by labels says nothing
+QUESTION = "Which of these relations will give the best model, before any is trained?"
+
+
+@dataclass
+class Candidate:
+    """A relation to be ranked, over the same training originals as all others."""
+
+    label: str
+    setting: Setting
+    graph: Graph
+    seconds: float = 0.0
+    judged: Forecast | None = None
+    visible: Visible | None = None
+    accuracy: float | None = None
+    rankme: float | None = None
+    train_seconds: float | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def on(self) -> dict[str, Any]:
+        """What `forecast_score` has to know of views: the originals, and whose view each row is."""
+        originals, rows = self.setting.probe_train, self.setting.data
+        return {} if rows is originals else {"on": originals.X, "source": rows.source}
+
+    @property
+    def score(self) -> float:
+        return self.judged.score if self.judged is not None else self.visible.score if self.visible else float("nan")
+
+
+def forecast(
+    *,
+    data: str = "digits",
+    labels: Path | None = None,
+    relations: str = "knn(n_neighbors=5), knn(n_neighbors=20), knn(n_neighbors=80), labels",
+    augmentations: str | None = None,
+    pairs: Path | None = None,
+    method: str = "vicreg",
+    n_components: int = 8,
+    n_labels: int = 0,
+    label_free: bool = False,
+    trained: bool = False,
+    encoder: str = "mlp(width=256, depth=2)",
+    optimizer: str = "adam",
+    batch_size: int | None = 128,
+    max_iter: int = 700,
+    hurt: int = 20,
+    mend: str | None = None,
+    mend_shares: Sequence[float] = (0.01, 0.03, 0.1, 0.2),
+    n_views: int = 2,
+    standardize: bool = False,
+    test_size: float = 0.25,
+    figures: bool = True,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Rank relations or augmentation sets by the model they will give, before any training; say which pairs hurt.
+
+    With labels, a few of them: the probability a probe gives to the class of labelled rows which the relation has not
+    seen. Without: whether unseen pairs agree, and how much of the data the agreeing directions keep; pairs of equal
+    style look as good to that as pairs of equal class.
+
+    Args:
+        data: A data set by name, or a file or folder.
+        labels: A file of labels, one per row of the data.
+        relations: Relations to rank, as in "knn(n_neighbors=5), labels"; "" for none.
+        augmentations: Sets of transforms to rank as views, a semicolon between sets, as in
+            "noise(scale=0.3); shift(pixels=1), rotation(degrees=10)".
+        pairs: A csv or npz file of pairs i, j[, weight], for a relation pairs among the relations.
+        method: The loss that is to be trained, as in "vicreg", "infonce" or "barlow_twins".
+        n_components: Dimension K of the embeddings.
+        n_labels: Labelled samples the ranking may read, drawn at random, 50 say; 0 takes up to a third of all.
+        label_free: Rank without labels even where there are some.
+        trained: Train an encoder on every candidate too, and say how well the ranking foretold their accuracy.
+        encoder: What is trained, as in "mlp(width=256, depth=2)".
+        optimizer: How, as in "adam" or "lbfgs".
+        batch_size: Pairs of each step; 0 for the whole relation.
+        max_iter: Steps.
+        hurt: How many of the worst pairs to list; 0 leaves influence out.
+        mend: The relation whose pairs to judge, one of those ranked; left out, the best that is not made from labels.
+        mend_shares: Shares of the pairs to take out, the worst first, each solved again.
+        n_views: Views per original, for views that are made.
+        standardize: Bring every feature to mean 0 and variance 1 first.
+        test_size: Share of the originals held out, on which trained encoders and mended relations are judged.
+        figures: Draw figures into the run directory (needs matplotlib).
+        seed: Seed of the split, of views, of the labels drawn, and of training.
+        out: The run directory; left out, a new one under runs/.
+    """
+    config = dict(locals())
+    found = parse_methods(method)
+    if len(found) != 1:
+        raise DataError(f"the ranking is for one loss at a time, got {method!r}; name one of them")
+    loss = found[0]
+    recipe = Recipe(encoder=encoder, optimizer=optimizer, batch_size=batch_size or None, max_iter=max_iter)
+    if trained:
+        recipe.check([loss], "linear")
+    named = _named(relations, augmentations)
+    shares = _shares(mend_shares)
+    dataset = load_data(data, labels)
+    by_labels = dataset.y is not None and not label_free
+    if trained and (dataset.y is None or not test_size):
+        raise DataError("trained encoders are judged by labels on rows held out: give labels, and a test_size above 0")
+    if mend is not None and not by_labels:
+        raise DataError("mend= judges pairs by labels, and there are none to read; leave it out, or give labels")
+    entries: list[Candidate] = []
+    for label, relation, transforms in named:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SpectralWarning)  # of one among many: its rank tells
+            setting = make_setting(
+                dataset,
+                relation,
+                pairs=pairs if spec.parse_call(relation)[0] == "pairs" else None,
+                n_views=n_views if transforms is not None or relation.startswith("views") else 2,
+                transforms=transforms,
+                standardize=standardize,
+                test_size=test_size,
+                seed=seed,
+            )
+        entries.append(Candidate(label, setting, setting.graph))
+    examined = _examined(entries, mend) if mend is not None else None
+    steps = len(entries) * (2 if trained else 1) + (1 if hurt and by_labels else 0)
+    with experiment(
+        "",
+        config,
+        question=QUESTION,
+        zero_line="no label told" if by_labels else "nothing visible",
+        steps=steps,
+        progress=progress,
+        command="forecast",
+        notes=[] if by_labels else [LABEL_FREE_NOTE],
+    ) as report:
+        report.payload["data"] = data_summary(entries[0].setting, dataset)
+        chart = _scored(entries, n_components, n_labels or None, by_labels, seed, report)
+        entries.sort(key=lambda c: -c.score)
+        if trained:
+            _train_all(entries, loss, n_components, recipe, seed, report)
+        _rows(entries, by_labels, report)
+        mended = None
+        if hurt and by_labels:
+            chosen = examined or next((c for c in entries if _head(c) not in READS_LABELS), None)
+            if chosen is not None:
+                own = None if chosen.on else dataset.split(test_size, seed)[0]
+                mended = mend_pairs(chosen.setting, chosen.label, chart, n_components, hurt, shares, own, report)
+            report.task.advance(text="pairs that hurt")
+        report.payload["answer"] = _answer(entries, by_labels, trained, mended)
+        report.payload["curves"] = _curves(entries, by_labels, trained, mended)
+        report.run.write(report.payload)
+    return report.payload
+
+
+LABEL_FREE_NOTE = (
+    "ranked without labels: whether what the pairs agree on is what a task asks for cannot be seen; pairs of equal "
+    "style look as good as pairs of equal class"
+)
+
+
+def _named(relations: str, augmentations: str | None) -> list[tuple[str, str, str | None]]:
+    """(label, relation, transforms) of every candidate, each once."""
+    found: list[tuple[str, str, str | None]] = []
+    if relations.strip():
+        found += [(text, text, None) for text in (spec.format_call(*call) for call in spec.parse_calls(relations))]
+    for transforms in (augmentations or "").split(";"):
+        if transforms.strip():
+            text = ", ".join(spec.format_call(*call) for call in spec.parse_calls(transforms))
+            found.append((f"views: {text}", "views", text))
+    found = list(dict.fromkeys(found))
+    if len(found) < 2:
+        raise DataError(
+            f"a ranking needs two candidates, got {len(found)}; name relations, as in 'knn(n_neighbors=5), labels', or "
+            "augmentations, as in 'noise(scale=0.3); noise(scale=1)'"
+        )
+    return found
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    found = sorted(set(map(float, values)))
+    if not found or not 0 < found[0] <= found[-1] < 1:
+        raise DataError(f"mend_shares must be numbers between 0 and 1, got {list(values)}")
+    return found
+
+
+def _head(candidate: Candidate) -> str:
+    return spec.parse_call(candidate.setting.relation)[0]
+
+
+def _examined(entries: Sequence[Candidate], mend: str) -> Candidate:
+    text = ", ".join(spec.format_call(*call) for call in spec.parse_calls(mend))
+    for candidate in entries:
+        if text in (candidate.label, candidate.label.removeprefix("views: ")):
+            return candidate
+    raise DataError(f"mend={mend!r} is not among those ranked: {'; '.join(c.label for c in entries)}")
+
+
+# -------------------------------------------------------------------------------------------------------------- ranking
+
+
+def _scored(
+    entries: Sequence[Candidate],
+    K: int,
+    n_labels: int | None,
+    by_labels: bool,
+    seed: int,
+    report: Report,
+) -> Chart:
+    """Judge every candidate; the chart all of them share."""
+    originals = entries[0].setting.probe_train
+    started = time.perf_counter()
+    chart = smooth_chart(originals.X, seed=seed)
+    report.payload["chart_seconds"] = time.perf_counter() - started
+    for candidate in entries:
+        rows, graph = candidate.setting.data, candidate.graph
+        started = time.perf_counter()
+        shared: dict[str, Any] = {"X": rows.X, "chart": chart, "seed": seed, **candidate.on}
+        if by_labels:
+            candidate.judged = forecast_score(graph, K, originals.y, n_labels=n_labels, **shared)
+        else:
+            candidate.visible = visible_score(graph, K, **shared)
+        candidate.seconds = time.perf_counter() - started
+        report.task.advance(text=f"{candidate.label}: {candidate.score:.3f}")
+    return chart
+
+
+def _train_all(entries: Sequence[Candidate], loss: Method, K: int, recipe: Recipe, seed: int, report: Report) -> None:
+    for candidate in entries:
+        setting = candidate.setting
+        run = train(loss, candidate.graph, K, X=setting.data.X, seed=seed, max_iter=recipe.max_iter, **recipe.options())
+        train_set, test_set = setting.probe_train, setting.probe_test
+        assert test_set is not None
+        Z, held = run.embedding.transform(train_set.X), run.embedding.transform(test_set.X)
+        on, off = train_set.labelled, test_set.labelled
+        candidate.accuracy = linear_probe_score(
+            Z[on], _y(train_set)[on], held[off], _y(test_set)[off], classification=train_set.is_classification
+        )
+        candidate.rankme = effective_rank(Z)
+        candidate.train_seconds = run.seconds
+        report.task.advance(text=f"trained on {candidate.label}: {candidate.accuracy:.3f}")
+
+
+def _rows(entries: Sequence[Candidate], by_labels: bool, report: Report) -> None:
+    """The table, best first; whether each is told apart from the one below it."""
+    for rank, candidate in enumerate(entries, start=1):
+        row: dict[str, Any] = {"relation": candidate.label, "rank": rank, "score": candidate.score}
+        if candidate.judged is not None:
+            f = candidate.judged
+            row |= {"error": f.standard_error, "apart_from_next": "-"}
+            if rank < len(entries):
+                below = entries[rank].judged
+                assert below is not None
+                gap, error = paired_difference(f, below)
+                row["apart_from_next"] = "yes" if gap > APART * error else "no"
+        if candidate.visible is not None:
+            v = candidate.visible
+            row |= {"error": v.agreement_error * v.coverage, "agreement": v.agreement, "coverage": v.coverage}
+        if candidate.accuracy is not None:
+            row |= {
+                "trained_accuracy": candidate.accuracy,
+                "trained_rankme": candidate.rankme,
+                "train_seconds": candidate.train_seconds,
+            }
+        if candidate.judged is not None:
+            row |= {"probe_accuracy": candidate.judged.accuracy, "probe_error": candidate.judged.accuracy_error}
+            row["labels"] = candidate.judged.n_labels
+        row |= {"seconds": candidate.seconds, "pairs": candidate.graph.n_pairs, "slug": f"candidate-{rank}"}
+        candidate.row = row
+        report.add(row)
+    for candidate in entries:  # the same for the figures: what is foretold, and what came
+        told, row = candidate.label.replace("(", " ("), candidate.row  # so that axes can break the words there
+        error = row.get("error") or 0.0
+        report.add(
+            {"candidate": told, "what": "forecast", "value": row["score"],
+             "low": row["score"] - APART * error, "high": row["score"] + APART * error}
+        )  # fmt: skip
+        if candidate.accuracy is not None:
+            report.add({"candidate": told, "what": "accuracy of the trained encoder", "value": candidate.accuracy})
+
+
+# ------------------------------------------------------------------------------------------------------ what came of it
+
+
+def _answer(entries: Sequence[Candidate], by_labels: bool, trained: bool, mended: dict[str, Any] | None) -> str:
+    best, row = entries[0], entries[0].row
+    what = "foretold on rows unseen" if by_labels else "visible without labels"
+    told = f"{best.label} comes first, {times(best.score)} (+- {times(row.get('error') or 0.0)}) {what}"
+    tied = 0
+    while tied < len(entries) - 1 and by_labels:
+        gap, error = paired_difference(_judged(best), _judged(entries[tied + 1]))
+        if gap > APART * error:
+            break
+        tied += 1
+    if tied:
+        told += f"; not told apart from it: {', '.join(c.label for c in entries[1 : tied + 1])}"
+    if trained:
+        rho = _spearman([c.score for c in entries], [c.accuracy for c in entries])
+        rival = _spearman([c.rankme for c in entries], [c.accuracy for c in entries])
+        spent = sum(c.train_seconds or 0.0 for c in entries)
+        told += (
+            f". Trained, the order holds to a rank correlation of {rho:.2f} (RankMe of the trained encoders: "
+            f"{rival:.2f}); training took {spent:.0f} s, the forecast {sum(c.seconds for c in entries):.2g} s"
+        )
+    if mended is not None and mended["pairs"]:
+        told += (
+            f". {mended['relation']}: without its worst {mended['pairs']:,} pairs ({100 * mended['share']:.0f} %) K "
+            f"components capture {mended['energy']:.3f} of the label energy instead of {mended['before']:.3f}, solved "
+            f"again (first order foretold {mended['foretold']:.3f})"
+        )
+    return told + "."
+
+
+def _y(data: Any) -> Any:
+    assert data.y is not None
+    return data.y
+
+
+def _judged(candidate: Candidate) -> Forecast:
+    assert candidate.judged is not None
+    return candidate.judged
+
+
+def _spearman(x: Sequence[Any], y: Sequence[Any]) -> float:
+    return float(scipy.stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else float("nan")
+
+
+def _curves(
+    entries: Sequence[Candidate], by_labels: bool, trained: bool, mended: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    title = "Foretold before training" + (", and reached by training" if trained else "")
+    label = "forecast" if by_labels else "visible score"
+    curves: list[dict[str, Any]] = [
+        {
+            "name": "ranking", "title": title, "x": "candidate", "y": "value", "by": "what", "xscale": "category",
+            "band": ["low", "high"], "ylabel": f"{label}{', accuracy' if trained else ''}", "zero": 0.0,
+            "caption": f"bars: two standard errors over {'the labelled rows' if by_labels else 'two halves'}",
+        }
+    ]  # fmt: skip
+    if mended is not None:
+        curves.append(
+            {
+                "name": "mended", "title": "What taking out the worst pairs changes", "x": "share", "y": "energy",
+                "by": "what", "where": {"what": ["solved again", "first order"]}, "theory": ["first order"],
+                "xlabel": f"share of the pairs of {mended['relation']} taken out, the worst first",
+                "ylabel": "label energy captured",
+            }
+        )  # fmt: skip
+    return curves

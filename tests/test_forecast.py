@@ -1,0 +1,173 @@
+"""The command `forecast`: relations ranked, pairs judged and mended, each claim against a recount by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+
+import spectral_ssl as ss
+from spectral_ssl.cli import main
+from spectral_ssl.data import Dataset
+from spectral_ssl.errors import DataError
+from spectral_ssl.experiments.forecast import forecast
+from spectral_ssl.theory.forecast import smooth_chart
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes in 6 dimensions, as a file."""
+    rng = np.random.default_rng(0)
+    y = np.arange(180) % 3
+    X = 2.5 * np.eye(6)[y] + rng.standard_normal((180, 6))
+    path = tmp_path_factory.mktemp("data") / "rows.csv"
+    header = ",".join([*(f"x{k}" for k in range(6)), "label"])
+    np.savetxt(path, np.c_[X, y], delimiter=",", header=header, comments="", fmt=["%.12g"] * 6 + ["%d"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def ranked(table: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return forecast(
+        data=str(table),
+        relations="knn(n_neighbors=60), knn(n_neighbors=5), labels, sequence",
+        augmentations="noise(scale=0.1); noise(scale=3), dropout(rate=0.5)",
+        n_components=3,
+        mend="knn(n_neighbors=60)",
+        mend_shares=(0.02, 0.1),
+        hurt=5,
+        figures=False,
+        out=tmp_path_factory.mktemp("runs") / "ranked",
+    )
+
+
+def candidates(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in payload["rows"] if "slug" in row]
+
+
+def test_candidates_come_best_first_and_labels_beat_pairs_of_neighbouring_rows(ranked: dict[str, Any]) -> None:
+    """Rows come in an order that joins unlike classes each time: `sequence` is the worst of what is no view."""
+    rows = candidates(ranked)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    scores = {row["relation"]: row["score"] for row in rows}
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert scores["labels"] > scores["sequence"]
+    assert scores["knn(n_neighbors=5)"] > scores["sequence"]
+    assert set(scores) >= {"views: noise(scale=0.1)", "views: noise(scale=3), dropout(rate=0.5)"}
+    assert "labels" in ranked["answer"].split(",")[0] or "knn" in ranked["answer"].split(",")[0]
+
+
+def test_pairs_taken_out_change_the_energy_as_the_record_says(ranked: dict[str, Any], table: Path) -> None:
+    """Energy before and after, from dense matrices by scipy on the same training rows; the share of unlike labels."""
+    data = ss.load_dataset(str(table))
+    train, _ = data.split(0.25, 0)
+    part = data.subset(train)
+    graph = ss.relations.knn(Dataset(name="rows", X=part.X), n_neighbors=60)
+    Q = smooth_chart(part.X).Q
+    Y = np.eye(3)[part.y]
+    Y = Y - Y.mean(axis=0)
+
+    def energy(A: Any) -> float:
+        W = scipy.linalg.eigh(Q.T @ (np.diag(A.sum(axis=1)) - A) @ Q, Q.T @ Q)[1][:, :3]
+        return float(np.linalg.norm(W.T @ Q.T @ Y) ** 2 / np.linalg.norm(Y) ** 2)
+
+    told = [row for row in ranked["rows"] if row.get("what") == "solved again"]
+    A = graph.to_csr().toarray()
+    assert told[0]["energy"] == pytest.approx(energy(A), rel=1e-8)
+    rows = {int(original): n for n, original in enumerate(train)}
+    with np.load(Path(ranked["run"]) / "arrays.npz") as arrays:
+        i, j = (np.array([rows[int(v)] for v in arrays[f"influence/{end}"]]) for end in "ij")
+    for row in told[1:]:
+        m = row["pairs_taken"]
+        assert m == round(row["share"] * np.count_nonzero(np.triu(A)))
+        B = A.copy()
+        B[i[:m], j[:m]] = B[j[:m], i[:m]] = 0
+        assert row["energy"] == pytest.approx(energy(B), rel=1e-8)
+        assert row["unlike"] == pytest.approx(np.mean(part.y[i[:m]] != part.y[j[:m]]))
+    assert told[-1]["energy"] > told[0]["energy"]  # mending helps, solved again
+    assert ranked["worst_pairs"][0]["i"] == train[i[0]]
+
+
+def test_mended_pairs_can_be_ranked_against_what_they_came_from(ranked: dict[str, Any], table: Path) -> None:
+    """The file names rows of the user's data, all training rows, without the pairs taken out; the command reads it."""
+    path = Path(ranked["mended"]["file"])
+    with path.open() as file:
+        pairs = {(int(row["i"]), int(row["j"])) for row in csv.DictReader(file)}
+    worst = {(row["i"], row["j"]) for row in ranked["worst_pairs"]}
+    assert not pairs & worst
+    train, _ = ss.load_dataset(str(table)).split(0.25, 0)
+    assert {row for pair in pairs for row in pair} <= set(train.tolist())
+    again = forecast(
+        data=str(table),
+        relations="pairs, knn(n_neighbors=60)",
+        pairs=path,
+        n_components=3,
+        hurt=0,
+        figures=False,
+        out=path.parent.parent / "again",
+    )
+    scores = {row["relation"]: row["score"] for row in candidates(again)}
+    before = next(row["score"] for row in candidates(ranked) if row["relation"] == "knn(n_neighbors=60)")
+    assert scores["knn(n_neighbors=60)"] == pytest.approx(before)
+    counts = {row["relation"]: row["pairs"] for row in candidates(again)}
+    assert counts["pairs"] == counts["knn(n_neighbors=60)"] - ranked["mended"]["pairs"]
+
+
+def test_without_labels_pairs_of_chance_come_last(tmp_path: Path) -> None:
+    """No y at all: ranked by what is visible, and the record says what that cannot see."""
+    rng = np.random.default_rng(1)
+    X = np.repeat(3 * rng.standard_normal((4, 5)), 40, axis=0) + rng.standard_normal((160, 5))
+    path = tmp_path / "rows.csv"
+    np.savetxt(path, X[rng.permutation(160)], delimiter=",")
+    found = forecast(
+        data=str(path), relations="knn(n_neighbors=8), sequence", n_components=2, figures=False, out=tmp_path / "run"
+    )
+    assert [row["relation"] for row in candidates(found)] == ["knn(n_neighbors=8)", "sequence"]
+    assert any("equal style" in note for note in found["notes"])
+    assert "worst_pairs" not in found
+
+
+@pytest.mark.slow
+def test_trained_encoders_are_set_against_the_ranking(table: Path, tmp_path: Path) -> None:
+    found = forecast(
+        data=str(table),
+        relations="knn(n_neighbors=5), labels, sequence",
+        n_components=3,
+        trained=True,
+        encoder="mlp(width=32, depth=1)",
+        max_iter=150,
+        hurt=0,
+        out=tmp_path / "run",
+    )
+    rows = candidates(found)
+    rho = scipy.stats.spearmanr([r["score"] for r in rows], [r["trained_accuracy"] for r in rows])[0]
+    assert f"rank correlation of {rho:.2f}" in found["answer"]
+    assert (tmp_path / "run" / "figures" / "ranking.png").exists()
+
+
+def test_what_cannot_be_ranked_is_refused(table: Path, tmp_path: Path) -> None:
+    quick: dict[str, Any] = {"data": str(table), "figures": False, "out": tmp_path / "run"}
+    with pytest.raises(DataError, match="two candidates"):
+        forecast(relations="knn", **quick)
+    with pytest.raises(DataError, match="one loss"):
+        forecast(method="vicreg, barlow_twins", **quick)
+    with pytest.raises(DataError, match="not among those ranked"):
+        forecast(relations="knn, labels", mend="epsilon(radius=1)", **quick)
+    with pytest.raises(DataError, match="mend_shares"):
+        forecast(relations="knn, labels", mend_shares=(0.5, 1.0), **quick)
+    with pytest.raises(DataError, match="held out"):
+        forecast(relations="knn, labels", trained=True, test_size=0.0, **quick)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_prints_the_ranking(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["forecast", "--data", str(table), "--relations", "knn, labels", "--n-components", "2", "--hurt", "0"]
+    assert main([*words, "--no-figures", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert "comes first" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["command"].startswith("forecast")

@@ -1,0 +1,232 @@
+"""Scores that rank relations before training, against refits row by row, dense matrices and cases known on paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+import sklearn.decomposition
+
+import spectral_ssl as ss
+from spectral_ssl.data import Dataset
+from spectral_ssl.errors import DataError
+from spectral_ssl.graph import Graph
+from spectral_ssl.theory.forecast import forecast_score, paired_difference, smooth_chart, visible_score
+from spectral_ssl.theory.gaussian_probe import discriminant_left_out
+
+REFIT_TOL = 1e-9  # probabilities: a rank-one update of a well-conditioned K x K inverse
+CHART_TOL = 1e-8  # sines: leading kernel components, eigenvalues 1e-3 apart
+
+
+def clusters(seed: int = 0, N: int = 90, classes: int = 3) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    y = np.arange(N) % classes
+    return 2.0 * rng.standard_normal((classes, 5))[y] + rng.standard_normal((N, 5)), y
+
+
+def refitted(Z: Any, y: Any, eta: float) -> Any:
+    """p(own class | z_i) by refitting discriminant analysis without row i, in a loop."""
+    n, C = len(y), int(y.max()) + 1
+    out = np.zeros(n)
+    for i in range(n):
+        rest = np.arange(n) != i
+        A, b = Z[rest], y[rest]
+        if y[i] not in b:
+            continue
+        here = [c for c in range(C) if c in b]
+        centred = np.vstack([A[b == c] - A[b == c].mean(axis=0) for c in here])
+        covariance = (centred.T @ centred + eta * np.eye(Z.shape[1])) / max(n - 1 - C, 1)
+        density = np.array(
+            [
+                np.sum(b == c) * scipy.stats.multivariate_normal(A[b == c].mean(axis=0), covariance).pdf(Z[i])
+                for c in here
+            ]
+        )
+        out[i] = density[here.index(y[i])] / density.sum()
+    return out
+
+
+@pytest.mark.parametrize("eta", [0.0, 3.0])
+def test_gaussian_probe_left_out_is_that_of_refitting_without_each_row(eta: float) -> None:
+    """Four classes of unequal size, one of them of a single row, which cannot be known without it."""
+    rng = np.random.default_rng(1)
+    y = np.array([0] * 9 + [1] * 5 + [2] * 7 + [3])
+    Z = rng.standard_normal((22, 3)) + np.eye(4)[y][:, :3]
+    found = discriminant_left_out(Z, y, eta=eta)
+    assert np.abs(found.probability - refitted(Z, y, eta)).max() <= REFIT_TOL
+    assert found.probability[-1] == 0
+    assert found.hits[-1] == 0
+
+
+def test_gaussian_probe_chooses_the_shrinkage_of_least_log_loss() -> None:
+    """Among eta = 0.001, 0.01, 0.1, 1 of the scatter per direction, by the loop."""
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, 30)
+    Z = rng.standard_normal((30, 8)) + 0.8 * y[:, None] * np.eye(8)[0]
+    size = ((Z - Z.mean(axis=0)) ** 2).sum() / 8
+    grid = [share * size for share in (1e-3, 1e-2, 1e-1, 1.0)]
+    losses = [np.log(refitted(Z, y, eta)).mean() for eta in grid]
+    assert discriminant_left_out(Z, y).eta == pytest.approx(grid[int(np.argmax(losses))], rel=1e-12)
+
+
+def test_chart_is_kernel_pca_of_standardised_rows() -> None:
+    """With every row a landmark: scikit-learn's KernelPCA spans the same leading coordinates, whatever their number."""
+    X, _ = clusters()
+    chart = smooth_chart(X * [1, 10, 0.1, 1, 1] + 3, n_landmarks=90, n_coordinates=6)
+    rows = (X - X.mean(axis=0)) / X.std(axis=0)
+    distance = scipy.spatial.distance.pdist(rows)
+    expected = sklearn.decomposition.KernelPCA(6, kernel="rbf", gamma=1 / (2 * np.median(distance) ** 2))
+    V = expected.fit_transform(rows)
+    assert np.abs(chart.Q.T @ chart.Q - np.eye(6)).max() < 1e-10
+    assert np.abs(chart.Q.mean(axis=0)).max() < 1e-12
+    for k in range(1, 7):
+        P = np.linalg.qr(V[:, :k])[0]
+        assert np.linalg.norm(chart.Q[:, :k] - P @ (P.T @ chart.Q[:, :k]), 2) < CHART_TOL
+    assert np.allclose(chart.variance / chart.variance[0], expected.eigenvalues_ / expected.eigenvalues_[0], rtol=1e-9)
+    assert np.abs(chart((X * [1, 10, 0.1, 1, 1] + 3)[:7]) - chart.Q[:7]).max() < 1e-10
+
+
+def test_forecast_is_the_mean_over_rungs_of_refits_on_rows_taken_out_of_the_relation() -> None:
+    """The definition on dense matrices: scipy's pencil on the rows kept, the probe refitted row by row."""
+    X, y = clusters(3)
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    chart = smooth_chart(X, n_coordinates=12)
+    found = forecast_score(graph, 2, y, X=X, chart=chart, n_labels=20, rungs=(0, 4), seed=5)
+    out = found.rows
+    assert out.size == 20
+    kept = np.setdiff1d(np.arange(90), out)
+    A = graph.to_csr().toarray()[np.ix_(kept, kept)]
+    D = np.diag(A.sum(axis=1))
+    mean = A.sum(axis=1) @ chart.Q[kept] / A.sum()
+    Q = chart.Q[kept] - mean
+    expected = np.zeros(20)
+    for rung in (0, 4):
+        penalty = np.trace(Q.T @ D @ Q) / 12 * chart.variance[rung - 1] / chart.variance * (rung > 0)
+        W = scipy.linalg.eigh(Q.T @ A @ Q - np.diag(penalty), Q.T @ D @ Q)[1][:, ::-1][:, :2]
+        Z = chart.Q[out] @ W
+        expected += refitted(Z, y[out], discriminant_left_out(Z, y[out]).eta) / 2
+    assert np.abs(found.per_row - expected).max() < 1e-7
+    assert found.score == pytest.approx(expected.mean())
+    assert found.standard_error == pytest.approx(expected.std(ddof=1) / np.sqrt(20), rel=1e-6)
+
+
+def test_pairs_of_equal_labels_cannot_hand_the_labels_back() -> None:
+    """Labels drawn at random: the relation made from them holds each, and no forecast is better than chance."""
+    rng = np.random.default_rng(4)
+    X, y = rng.standard_normal((240, 6)), rng.integers(0, 2, 240)
+    graph = ss.relations.labels(Dataset(name="noise", X=X, y=y))
+    chart = smooth_chart(X, n_coordinates=80)
+    found = forecast_score(graph, 1, y, X=X, chart=chart)
+    assert found.n_labels == 80
+    assert found.accuracy is not None
+    assert abs(found.accuracy - 0.5) < 4 * np.sqrt(0.25 / 80)  # four deviations of 80 coins
+    z = chart.Q @ scipy.linalg.eigh(*_pencil(chart.Q, graph))[1][:, -1]
+    hits = np.mean((z > 0) == (y == 1))
+    assert max(hits, 1 - hits) > 0.7  # on the rows of the relation itself the same maps do tell
+
+
+def _pencil(Q: Any, graph: Graph) -> tuple[Any, Any]:
+    A = graph.to_csr().toarray()
+    Q = Q - A.sum(axis=1) @ Q / A.sum()
+    return Q.T @ A @ Q, Q.T @ np.diag(A.sum(axis=1)) @ Q
+
+
+def test_all_views_of_a_sample_are_taken_out_with_it() -> None:
+    """Views of a labelled sample that stayed behind would show it to the map: moving them must change nothing."""
+    X, y = clusters(6)
+    views = ss.augment(Dataset(name="rows", X=X), 2, "noise(scale=0.3)", seed=0)
+    graph = ss.relations.views(views)
+    chart = smooth_chart(X)
+    first = forecast_score(graph, 2, y, X=views.X, chart=chart, on=X, source=views.source, n_labels=20)
+    moved = np.where(np.isin(views.source, first.rows)[:, None], 100.0, views.X)
+    second = forecast_score(graph, 2, y, X=moved, chart=chart, on=X, source=views.source, n_labels=20)
+    assert np.array_equal(first.per_row, second.per_row)
+    stayed = np.where(np.isin(views.source, first.rows)[:, None], views.X, views.X[::-1])
+    third = forecast_score(graph, 2, y, X=stayed, chart=chart, on=X, source=views.source, n_labels=20)
+    assert not np.allclose(first.per_row, third.per_row)
+
+
+def test_numbers_are_forecast_by_a_ridge_probe() -> None:
+    """A target that is a coordinate of the data, neighbours in that coordinate: R^2 near one; shuffled: near zero."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((120, 3))
+    target = X[:, 0]
+    graph = ss.relations.knn(Dataset(name="line", X=X[:, :1]), n_neighbors=6)
+    good = forecast_score(graph, 2, target, X=X, n_labels=40)
+    assert good.score > 0.9
+    assert good.accuracy is None
+    assert forecast_score(graph, 2, rng.permutation(target), X=X, n_labels=40).score < 0.2
+
+
+def test_paired_difference_is_taken_on_the_rows_both_have() -> None:
+    X, y = clusters(8)
+    near = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    far = ss.relations.corrupt(near, 1.0, seed=0)
+    a, b = (forecast_score(g, 2, y, X=X, n_labels=30) for g in (near, far))
+    difference, error = paired_difference(a, b)
+    assert difference == pytest.approx(np.mean(a.per_row - b.per_row))
+    assert error == pytest.approx(np.std(a.per_row - b.per_row, ddof=1) / np.sqrt(30))
+    assert difference > 2 * error  # neighbours against pairs of chance
+
+
+def test_visible_score_sees_chance_and_does_not_see_what_labels_are_about() -> None:
+    """Two factors that shape the data alike: pairs of either look the same; pairs of chance agree by nothing."""
+    rng = np.random.default_rng(9)
+    a, b = rng.integers(0, 3, 400), rng.integers(0, 3, 400)
+    centres = 3 * np.array([[1.0, 0], [-0.5, 0.866], [-0.5, -0.866]])
+    X = np.hstack([centres[a], centres[b]]) + rng.standard_normal((400, 4))
+    by = {name: ss.relations.labels(Dataset(name=name, X=X, y=y)) for name, y in (("a", a), ("b", b))}
+    chance = Graph.from_pairs(np.arange(400), rng.permutation(400), 400)
+    chart = smooth_chart(X)
+    first, second = (visible_score(graph, 2, X=X, chart=chart) for graph in by.values())
+    assert first.score > 0.3
+    assert abs(first.score - second.score) < 0.1
+    assert abs(visible_score(chance, 2, X=X, chart=chart).agreement) < 0.2
+
+
+def test_agreement_is_the_mean_correlation_of_unseen_partners() -> None:
+    """By the definition, on dense matrices: the maps of one half, judged on the pairs among the other, both ways."""
+    X, _ = clusters(10, N=60)
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=6)
+    chart = smooth_chart(X, n_coordinates=8)
+    half = np.random.default_rng(3).permutation(60) < 30
+    A = graph.to_csr().toarray()
+    expected = []
+    for seen in (half, ~half):
+        W = scipy.linalg.eigh(*_pencil(chart.Q[seen], Graph.from_adjacency(A[np.ix_(seen, seen)])))[1][:, ::-1][:, :2]
+        S, B = _pencil(chart.Q[~seen] @ W, Graph.from_adjacency(A[np.ix_(~seen, ~seen)]))
+        expected.append(np.trace(np.linalg.solve(B, S)) / 2)
+    found = visible_score(graph, 2, X=X, chart=chart, seed=3)
+    assert found.agreement == pytest.approx(np.mean(expected), rel=1e-7)
+    W = scipy.linalg.eigh(*_pencil(chart.Q, graph))[1][:, ::-1][:, :2]
+    Z = chart.Q @ W
+    U = np.linalg.qr(Z - Z.mean(axis=0))[0]
+    kept = np.linalg.norm(U.T @ chart.Q[:, :2], axis=0) ** 2
+    assert found.coverage == pytest.approx(kept @ chart.variance[:2] / chart.variance[:2].sum(), rel=1e-7)
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    X, y = clusters()
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    with pytest.raises(DataError, match="not all equal"):
+        forecast_score(graph, 2, np.zeros(90, dtype=int), X=X)
+    with pytest.raises(DataError, match="give both"):
+        forecast_score(graph, 2, y, X=X, on=X)
+    with pytest.raises(DataError, match="coordinates"):
+        forecast_score(graph, 9, y, X=X, chart=smooth_chart(X, n_coordinates=5))
+    with pytest.raises(DataError, match="rows"):
+        forecast_score(graph, 2, y, X=X[:50])
+    with pytest.raises(DataError, match="rungs"):
+        forecast_score(graph, 2, y, X=X, rungs=())
+    with pytest.raises(DataError, match="source"):
+        forecast_score(graph, 2, y, X=X, on=X, source=np.full(90, 90))
+    i = np.arange(45)
+    cut = Graph.from_pairs(i, i + 45, 90)
+    half = np.random.default_rng(0).permutation(90) < 45
+    across = Graph.from_pairs(np.flatnonzero(half), np.flatnonzero(~half), 90)
+    assert cut.n_pairs == 45
+    with pytest.raises(DataError, match="no pair"):
+        visible_score(across, 2, X=X)
