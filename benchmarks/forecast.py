@@ -10,9 +10,9 @@ from relation and data alone, and its rivals, are ranked against those accuracie
     python benchmarks/forecast.py --json benchmarks/results/forecast.json
 
 Trainings are the long part (about five seconds each on one core), so every finished one is written at once, and a run
-that was interrupted goes on where it was. The default of `forecast_score` was chosen on "development". A least-squares probe
-that it had at first failed on digits, whose ten classes it masks in eight dimensions; styled and stdlib_docs were not
-looked at before the choice.
+that was interrupted goes on where it was. The default of `forecast_score` was chosen on "development". A least-squares
+probe that it had at first failed on digits, whose ten classes it masks in eight dimensions; styled and stdlib_docs were
+not looked at before the choice.
 """
 
 from __future__ import annotations
@@ -167,9 +167,9 @@ def relations(name: str) -> dict[str, Callable[[], Related]]:
         return train, Graph.from_pairs(i, j, N)
 
     found: dict[str, Callable[[], Related]] = {
-        "knn 3": better half(n_neighbors=3),
-        "knn 10": better half(n_neighbors=10),
-        "knn 30": better half(n_neighbors=30),
+        "knn 3": near(n_neighbors=3),
+        "knn 10": near(n_neighbors=10),
+        "knn 30": near(n_neighbors=30),
         "knn 10 in 2 principal axes": elsewhere(centred @ axes[:2].T),
         "knn 10 in 5 principal axes": elsewhere(centred @ axes[:5].T),
         "knn 10, standardised": elsewhere(centred / np.where(spread > 0, spread, 1)),
@@ -331,7 +331,8 @@ def summary(record: dict[str, Any]) -> list[dict[str, Any]]:
             seconds = float(np.sum([means(runs, name, one, "seconds", told)[label] for one in of for label in labels]))
             row: dict[str, Any] = {
                 "data": name, "loss": loss, "relations": len(labels), "better_half": int(near.sum()),
-                "accuracy_least": float(accuracy.min()), "accuracy_median": float(np.median(accuracy)), "accuracy_most": float(accuracy.max()),
+                "accuracy_least": float(accuracy.min()), "accuracy_median": float(np.median(accuracy)),
+                "accuracy_most": float(accuracy.max()),
                 "train_seconds": seconds,
             }  # fmt: skip
             columns = {score: [told[label][score] for label in labels] for score in SCORES}
