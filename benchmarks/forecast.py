@@ -10,9 +10,11 @@ from relation and data alone, and its rivals, are ranked against those accuracie
     python benchmarks/forecast.py --json benchmarks/results/forecast.json
 
 Trainings are the long part (about five seconds each on one core), so every finished one is written at once, and a run
-that was interrupted goes on where it was. The default of `forecast_score` was chosen on "development", after digits had shown
-two faults: a least-squares probe masks ten classes in eight dimensions, and few or random pairs need a penalty to be
-placed at all. styled and stdlib_docs were looked at after the choice only.
+that was interrupted goes on where it was.
+
+The default of `forecast_score` was chosen on "development", after digits had shown two faults: a least-squares probe
+masks ten classes in eight dimensions, and few or random pairs need a penalty to be placed at all. styled and
+stdlib_docs were looked at after the choice only.
 """
 
 from __future__ import annotations
