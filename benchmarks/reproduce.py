@@ -16,9 +16,9 @@ from study_page import Records, StudyPage
 HEAD = """# Reproductions: shapes that the closed forms predict
 
 Each is a command, `spectral-ssl reproduce E1`, with options for data, sizes and seeds; below is what it answers at its
-defaults. The kinds of experiment are those of Balestriero & LeCun 2022 (arXiv 2205.11508); data and numbers are our
-own, none of theirs are shown, and a shape counts as seen where every criterion in the answer holds. Written by
-`python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
+defaults, and `E3-text` and its like with `--data stdlib_docs`. The kinds of experiment are those of Balestriero & LeCun
+2022 (arXiv 2205.11508); data and numbers are our own, none of theirs are shown, and a shape counts as seen where every
+criterion in the answer holds. Written by `python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
 
 | | question | seen | criteria |
 | --- | --- | --- | --- |
@@ -43,6 +43,7 @@ PAGE = StudyPage(
     head,
     ("question", "predicted", "seen", "criteria", "answer", "zero_line", "rows", "notes"),
     drawn_rows=False,
+    variants={f"{name}-text": (name, {"data": "stdlib_docs"}) for name in ("E3", "E4", "E5")},
 )
 
 if __name__ == "__main__":

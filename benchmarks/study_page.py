@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ Records = Mapping[str, Mapping[str, Any]]
 class StudyPage:
     """group: of commands, as in "experiment". page: in docs; figures: below docs/figures; results: in
     benchmarks/results. head: the text above the sections, from the records. kept: keys of a payload; drawn_rows:
-    whether rows that serve figures alone are kept too.
+    whether rows that serve figures alone are kept too. variants: further sections, each a command with options.
     """
 
     group: str
@@ -38,11 +38,17 @@ class StudyPage:
     head: Callable[[Records], str]
     kept: tuple[str, ...] = ("question", "answer", "zero_line", "rows", "notes")
     drawn_rows: bool = True
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         start = f"{self.group} "
-        return [name.removeprefix(start) for name in COMMANDS if name.startswith(start)]
+        commands = [name.removeprefix(start) for name in COMMANDS if name.startswith(start)]
+        return [
+            found
+            for name in commands
+            for found in (name, *(variant for variant, (base, _) in self.variants.items() if base == name))
+        ]
 
     def main(self, doc: str | None) -> int:
         """The script's command line."""
@@ -66,7 +72,8 @@ class StudyPage:
 
     def measure(self, name: str) -> dict[str, Any]:
         """Run a study, keep its figures, and answer what the page says of it."""
-        module, _, attribute = COMMANDS[f"{self.group} {name}"].target.partition(":")
+        base, options = self.variants.get(name, (name, {}))
+        module, _, attribute = COMMANDS[f"{self.group} {base}"].target.partition(":")
         function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
         folder = ROOT / "docs" / "figures" / self.figures
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +81,7 @@ class StudyPage:
             old.unlink()
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as out:
-            payload = function(out=Path(out) / "run", progress=choose())
+            payload = function(out=Path(out) / "run", progress=choose(), **options)
             seconds = time.perf_counter() - started
             figures = []
             for path in map(Path, payload.get("figures", [])):

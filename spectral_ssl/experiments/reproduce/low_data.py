@@ -70,7 +70,7 @@ def few_labels(
     data: str = "digits",
     n_samples: int = 0,
     n_components: int = 32,
-    label_counts: Sequence[int] = (12, 16, 20, 24, 28, 30, 32, 34, 36, 40, 48, 64, 96, 128, 256),
+    label_counts: Sequence[int] = (5, 7, 12, 16, 20, 24, 28, 30, 34, 36, 40, 48, 64, 96, 128),
     draws: int = 60,
     ridges: Sequence[float] = (0.0001, 0.3),
     noise: float = 0.5,
@@ -85,7 +85,7 @@ def few_labels(
         data: A data set with classes, by name, or a file.
         n_samples: Rows drawn of it; 0: all.
         n_components: Dimension K of the embeddings, from the number of classes less one.
-        label_counts: Numbers m of labelled rows.
+        label_counts: Numbers m of labelled rows; K and C - 1 are always among them.
         draws: Of labelled rows, and of noise.
         ridges: Ridges eta, as shares of N.
         noise: Standard deviation of noise on one-hot labels, for the probes with a ridge.
@@ -95,13 +95,13 @@ def few_labels(
     """
     config = dict(locals())
     K = n_components
-    counts = check_list([*label_counts, K], "label_counts", 2)
+    check_list(label_counts, "label_counts", 2)
     etas = check_list(ridges, "ridges", 0.0, strict=True)
     if draws < 3:
         raise DataError(f"draws must be at least 3, for a standard error, got {draws}")
     setting = label_setting(data, n_samples, seed)
     C, X, Y = check_features(setting, K), setting.data.X, unit_labels(setting)
-    N = len(Y)
+    N, counts = len(Y), sorted({*label_counts, K, C - 1} - {1})
     if counts[-1] > N // 2:
         raise DataError(f"label_counts up to {counts[-1]} leave too few of {N} rows to be judged on; at most {N // 2}")
     sides = {
@@ -156,12 +156,10 @@ def few_labels(
         conclude(report, *_judged(rows, K, C, gammas, etas))
         report.payload["rows"] += _label_rows(rows, gammas, captured)
         report.payload["setting"] = f"K = {K}, linear maps, {draws} draws"
-        peak = max((r for r in rows if r["invariance"] == "weak"), key=lambda r: r["error"])
         report.payload["curves"] = [
             {
                 "name": "peak",
-                "title": f"Without a ridge, weak invariance has an interpolation peak at m = {peak['labels']} labels "
-                f"(K = {K}); strong invariance has none",
+                "title": "Interpolation peaks: as many labels as directions, K of weak invariance, C - 1 of strong",
                 "x": "labels",
                 "y": "shown",
                 "by": "line",
@@ -171,9 +169,9 @@ def few_labels(
                 "band": ["error_min", "error_max"],
                 "xlabel": "labelled rows m",
                 "ylabel": "error on other rows / |HY|²",
-                "xscale": "log",
+                "xscale": "linear",
                 "yscale": "log",
-                "said": {float(K): "m = K"},
+                "said": {float(K): "m = K", float(C - 1): "C - 1"},
                 "caption": "aligned relation; median and quartiles; predicted for Gaussian rows",
             },
             {
@@ -254,7 +252,9 @@ def _judged(rows: list[dict[str, Any]], K: int, C: int, gammas: Array, etas: lis
     counts = sorted(error["weak"])
     peak = max(counts, key=lambda m: error["weak"][m])
     ends = max(error["weak"][counts[0]], error["weak"][counts[-1]])
-    wins = [m for m in counts if error["strong"][m] <= error["weak"][m]]
+    beyond = [m for m in counts if m >= 2 * (C - 1)]  # strong invariance too has its peak, at m = C - 1
+    wins = [m for m in beyond if error["strong"][m] <= error["weak"][m]]
+    strong_peak = max(counts, key=lambda m: error["strong"][m])
     far = [
         abs(np.log(r["error"] / r["predicted"]))
         for r in free["weak"].values()
@@ -269,16 +269,17 @@ def _judged(rows: list[dict[str, Any]], K: int, C: int, gammas: Array, etas: lis
 
     places = {side: [best(side, eta) for eta in etas] for side in ("aligned", "misaligned")}
     said = (
-        "without a ridge the error at weak invariance peaks where labels are as many as directions, m = K, and strong "
-        "invariance, which leaves the C - 1 class directions, wins at every m; with a ridge the risk is D5's, least at "
-        "stronger invariance where the relation is aligned than where it is not."
+        "without a ridge the error peaks where labels are as many as directions: m = K at weak invariance, m = C - 1 "
+        "at strong, which leaves the class directions alone and wins from twice as many labels on; with a ridge the "
+        "risk is the closed form's, least at stronger invariance where the relation is aligned than where it is not."
     )
     return (
-        said.replace("D5's", "the closed form's"),
+        said,
         [
-            at_most("distance of the peak from m = K", abs(peak - K), 0),
+            at_most("distance of the weak peak from m = K", abs(peak - K), 0),
+            at_most("distance of the strong peak from m = C - 1", abs(strong_peak - (C - 1)), 0),
             at_least("peak over the larger end of the curve", error["weak"][K] / ends, 2),
-            at_most("numbers of labels at which weak invariance wins", len(counts) - len(wins), 0),
+            at_most("numbers of labels from 2 (C - 1) on at which weak invariance wins", len(beyond) - len(wins), 0),
             at_most("median factor to Gaussian rows, away from the peak", float(np.exp(np.median(far))), WITHIN),
             at_most("standard errors between ridge risk and formula", sure, SURE),
             at_least(
