@@ -144,7 +144,8 @@ def path(
             "meets": _meets(found, setting),
             "score": "accuracy" if rows is None or rows.classification else "R²",
             "filters": _filters(found, spectra, None if best is None else best.value),
-            "setting": f"K = {n_components}, {model} model" + ("" if n_labels is None else f", {n_labels} labels"),
+            "setting": f"{method}, K = {n_components}, {model} model"
+            + ("" if n_labels is None else f", {n_labels} labels"),
         }
         report.payload["notes"] += _notes(found, setting, rows, n_labels)
     return report.payload

@@ -116,7 +116,7 @@ def accuracy_figure(rows: Sequence[Row], payload: Mapping[str, Any]) -> Figure:
         top.plot(x[thin], z[thin], color=colour, zorder=4, **held)
     top.set_ylabel(f"probe {score} (%)" if unit == 100 else f"probe {score}")
     if best:
-        top.plot([best["value"]], [mean], zorder=6, **star)
+        top.plot([best["value"]], [mean], zorder=6, clip_on=False, **star)
     if errors:
         _errors(grid[1, 0], rows, x)
     _foot(grid[-1, 0], x, payload)
@@ -145,7 +145,7 @@ def _errors(axes: Axes, rows: Sequence[Row], x: Any) -> None:
         keys.append(("held out", key_line(markersize=6, **look)))
     axes.set_ylabel("squared error\n(mean label = 1)")
     names, artists = zip(*keys, strict=True)
-    axes.legend(artists, names, loc="upper left", fontsize=11)
+    axes.legend(artists, names, loc="upper left" if _rises(rows) else "upper right", fontsize=11)
 
 
 @styled
@@ -178,6 +178,12 @@ def filter_figure(payload: Mapping[str, Any]) -> Figure:
 
 
 # ----------------------------------------------------------------------------------------------------- parts of axes
+
+
+def _rises(rows: Sequence[Row]) -> bool:
+    """Whether errors grow along the path, so that their legend has room on the left."""
+    error = _column(rows, "error_fitted")
+    return bool(error[-1] >= error[0])
 
 
 def _column(rows: Sequence[Row], key: str) -> Any:
@@ -225,5 +231,5 @@ def _foot(axes: Axes, x: Any, payload: Mapping[str, Any]) -> None:
 def _caption(payload: Mapping[str, Any]) -> str:
     parts = [data_caption(payload) if payload.get("data") else ""]
     parts += [f"relation {record['text']}" for record in relations_of(payload) if record.get("text")]
-    parts += [str((payload.get("config") or {}).get("method") or ""), str(payload.get("setting") or "")]
+    parts.append(str(payload.get("setting") or ""))
     return " · ".join(part for part in parts if part)
