@@ -35,7 +35,7 @@ from spectral_ssl.spectrum import Spectra
 __all__ = ["gamma_path", "path_ranks", "path_shares", "regular_graph"]
 
 SHARE_LIMIT = 1e-4  # of an energy in [0, 1]: trained to a gradient of 1e-7 over curvatures gamma m_k down to 1e-3
-DEAD = 1e-6  # a trained energy below this is that of a direction that has died
+DEAD = SHARE_LIMIT  # an energy below what training is good for is that of a direction that has died
 DATA = "gaussian_mixture(n_samples=256, n_classes=8, n_features=40)"  # enough features for K = 32
 
 
@@ -81,7 +81,7 @@ def gamma_path(
     relation: str = "knn(n_neighbors=8)",
     n_components: int = 32,
     n_originals: int = 16,
-    points: int = 9,
+    points: int = 12,
     max_iter: int = 2000,
     tol: float = 1e-7,
     figures: bool = True,
@@ -150,7 +150,7 @@ def gamma_path(
                 report.task.advance(text=f"{side}, {strength:.2g}")
         rows = list(report.payload["rows"])
         point = _frobenius_point(regular, K, seed=seed, max_iter=max_iter, tol=tol)
-        judged = [row for row in rows if row["least_margin"] > SHARE_LIMIT]  # elsewhere a direction is about to die
+        judged = [row for row in rows if row["least_margin"] > 2 * SHARE_LIMIT]  # elsewhere a direction is about to die
         wrong = sum(not row["rank"] == row["rank_predicted"] == row["rank_closed_form"] for row in judged)
         error = max(row["error"] for row in rows)
         conclude(

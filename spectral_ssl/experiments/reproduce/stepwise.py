@@ -6,7 +6,7 @@ Unnormalised Barlow Twins, Gamma = X'AX / s = E diag(g) E', from a start of size
 
 so that the smaller the start the further apart the steps, and the nearer the end to the top K eigenvectors: its loss
 has a continuum of minima, and only small starts choose among them. VICReg and the spectral contrastive loss, whose
-minima leave no choice, have sigmoids too.
+minima leave no choice, go the same way in whitened coordinates; their course from any start is known exactly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SMALL = 1e-3  # starts up to this size are judged: the prediction from |R_jj| is
 LATE = 0.05  # of a step time: Euler's method errs by its step, the prediction by a power of the start
 ON_CURVE = 0.08  # of an energy in [0, 1]: a step time that errs by 1 % moves a sigmoid of slope 8 g t by that
 PAST = 1.3  # step times of the last direction that are followed
-SNAPSHOTS = 60
+SNAPSHOTS = 40
 
 
 def step_times(s0: Array, g: Array) -> Array:
@@ -220,9 +220,9 @@ def stepwise_learning(
                 "y": "shown",
                 "panel": "panel",
                 "where": {"figure": "others"},
-                "xlabel": "time t (learning rate × steps, whitened coordinates)",
+                "xlabel": "time t",
                 "ylabel": "energy s_j² / its end",
-                "caption": f"s₀ = {small:g}",
+                "caption": f"s₀ = {small:g}, in whitened coordinates",
             },
         ]
     return report.payload
