@@ -445,8 +445,8 @@ STATEMENTS: dict[str, Statement] = {
     "D9": Statement(
         "exact",
         "Label energy `E_K` of the first K eigenvectors moves with a pair's weight by "
-        "`dE_K/dA_ij = 2/|HY|^2 sum_{k<=K<l} d_ij(u_k) d_ij(u_l) u_k'YY'u_l / (lam_k - lam_l)`, `d_ij(u) = u(i) - u(j)`, "
-        "over all Z and over maps, pairs present or absent, while `lam_K < lam_(K+1)`",
+        "`dE_K/dA_ij = 2/|HY|^2 sum_{k<=K<l} d_ij(u_k) d_ij(u_l) u_k'YY'u_l / (lam_k - lam_l)`, "
+        "`d_ij(u) = u(i) - u(j)`, over all Z and over maps, pairs present or absent, while `lam_K < lam_(K+1)`",
     ),
     # ------------------------------------------------------------------------------------------------- companion papers
     "H1": Statement(

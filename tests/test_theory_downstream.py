@@ -271,7 +271,7 @@ def test_D6_with_few_labels_of_aligned_pairs_rank_c_minus_1_is_best(record_prope
 
 
 def test_D6b_the_harm_of_gamma_zero_peaks_at_one_label_per_parameter(record_property: Record) -> None:
-    """Noisy labels: the error at gamma -> 0 over that at rank C - 1 peaks at m = K + 1; of clean ones the error falls."""
+    """Noisy labels: the error at gamma -> 0 over that at rank C - 1 peaks at m = K + 1; of clean ones it falls."""
     counts = (2, 4, 6, 8, K_FEW, K_FEW + 1, K_FEW + 2, 14, 20, 40)
     for sigma in (0.3, 1.0):
         noisy = {m: errors_of_few(m, sigma) for m in counts}
