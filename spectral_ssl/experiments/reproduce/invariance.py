@@ -34,7 +34,7 @@ from spectral_ssl.spectrum import Spectra
 
 __all__ = ["gamma_path", "path_ranks", "path_shares", "regular_graph"]
 
-SHARE_LIMIT = 1e-4  # of an energy in [0, 1]: trained to a gradient of 1e-7 over curvatures gamma m_k down to 1e-3
+SHARE_LIMIT = 1e-4  # of an energy in [0, 1]: trained to a gradient of 2e-8 over curvatures gamma m_k down to 1e-3
 DEAD = SHARE_LIMIT  # an energy below what training is good for is that of a direction that has died
 DATA = "gaussian_mixture(n_samples=256, n_classes=8, n_features=40)"  # enough features for K = 32
 
@@ -82,8 +82,8 @@ def gamma_path(
     n_components: int = 32,
     n_originals: int = 16,
     points: int = 12,
-    max_iter: int = 2000,
-    tol: float = 1e-7,
+    max_iter: int = 4000,
+    tol: float = 2e-8,
     figures: bool = True,
     seed: int = 0,
     out: Path | None = None,

@@ -70,6 +70,7 @@ def batch_bias(
     steps: int = 600,
     seeds: int = 1,
     draws: int = 1000,
+    max_iter: int = 500,
     figures: bool = True,
     seed: int = 0,
     out: Path | None = None,
@@ -88,6 +89,7 @@ def batch_bias(
         steps: Steps of every run; the learning rate falls to zero along a cosine.
         seeds: Runs of each.
         draws: Batches over which the bias is measured.
+        max_iter: Evaluations of the mean loss of batches, which is minimised for the prediction.
         figures: Draw figures into the run directory (needs matplotlib).
         seed: Of the originals and their views, and the first of the runs.
         out: The run directory; left out, a new one under runs/.
@@ -118,7 +120,7 @@ def batch_bias(
             Z = as_embedding(best.embedding.Z, setting.graph)
             for B in batches:
                 expected = Expected(best.method, B)  # type: ignore[arg-type]
-                moved = fitted(expected, spectra, K, seed=seed, max_iter=500, tol=1e-7)
+                moved = fitted(expected, spectra, K, seed=seed, max_iter=max_iter, tol=1e-7)
                 measured, error = mean_bias(best, B, setting.graph, draws, seed)
                 row = {
                     "method": name,
