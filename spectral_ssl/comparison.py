@@ -24,8 +24,8 @@ __all__ = [
     "effective_rank",
     "exact_rank",
     "knn_score",
+    "linear_probe",
     "linear_probe_score",
-    "logistic_probe",
     "principal_angles",
     "scaled",
 ]
@@ -147,11 +147,18 @@ def _padded(A: Array, B: Array) -> tuple[Array, Array]:
 # --- probes ---------------------------------------------------------------------------------------------------------
 
 
-def scaled(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
-    """Both centred by the training rows and divided by one size: a probe is then blind to what an optimum leaves free.
+def scaled(Z_train: Array, Z_test: Array) -> tuple[Array, Array]:
+    """Both centred at the mean of the training rows and divided by their one size, the root of the mean |z - mean|^2.
 
-    Raises DataError for rows that do not fit each other or their labels.
+    One size for all columns: what a probe says must not depend on the rotation an optimum leaves free.
     """
+    mean = Z_train.mean(axis=0)
+    size = float(np.sqrt(((Z_train - mean) ** 2).sum(axis=1).mean())) or 1.0
+    return (Z_train - mean) / size, (Z_test - mean) / size
+
+
+def _checked(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
+    """Both `scaled`; DataError for rows that do not fit each other or their labels."""
     A, B = (np.asarray(Z, dtype=np.float64) for Z in (Z_train, Z_test))
     if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[1] or not A.size or not B.size:
         raise DataError(f"a probe needs rows of one width to train and to test on, got shapes {A.shape} and {B.shape}")
@@ -162,11 +169,7 @@ def scaled(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array,
         )
     if not (np.all(np.isfinite(A)) and np.all(np.isfinite(B))):
         raise DataError("an embedding to probe holds NaN or infinite values")
-    # one scale for all columns: the score must not depend on the rotation an optimum leaves free
-    mean = A.mean(axis=0)
-    size = float(np.sqrt(((A - mean) ** 2).sum(axis=1).mean()))
-    size = size if size > 0 else 1.0
-    return (A - mean) / size, (B - mean) / size
+    return scaled(A, B)
 
 
 def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any, *, classification: bool) -> float:
@@ -174,26 +177,20 @@ def linear_probe_score(Z_train: Array, y_train: Any, Z_test: Array, y_test: Any,
 
     Z is centred and divided by one scale, so the score is the same for every rotation of Z.
     """
-    A, B = scaled(Z_train, y_train, Z_test, y_test)
-    if not classification:
-        from sklearn.linear_model import Ridge
-
-        return float(Ridge(alpha=1e-3).fit(A, y_train).score(B, y_test))
-    from threadpoolctl import threadpool_limits
-
-    model = logistic_probe(A, y_train)
-    with threadpool_limits(1, user_api="blas"):
-        return float(model.score(B, y_test))
+    A, B = _checked(Z_train, y_train, Z_test, y_test)
+    return float(linear_probe(A, y_train, classification=classification).score(B, y_test))
 
 
-def logistic_probe(Z: Array, y: Any) -> Any:
-    """The probe itself: scikit-learn's logistic regression (L2, C = 100) fitted to `scaled` rows Z (n, K).
+def linear_probe(Z: Array, y: Any, *, classification: bool) -> Any:
+    """The probe itself, fitted to `scaled` rows Z (n, K): scikit-learn's logistic regression (L2, C = 100), or Ridge.
 
     Raises DataError for labels of one class.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
     from threadpoolctl import threadpool_limits
 
+    if not classification:
+        return Ridge(alpha=1e-3).fit(Z, y)
     if np.unique(y).size < 2:
         raise DataError("a linear probe needs at least two classes among the training labels")
     # thousands of tiny products: BLAS threads that wait for each other cost 20 times the work itself
@@ -209,7 +206,7 @@ def knn_score(
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
     kind = KNeighborsClassifier if classification else KNeighborsRegressor
-    A, B = scaled(Z_train, y_train, Z_test, y_test)
+    A, B = _checked(Z_train, y_train, Z_test, y_test)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)  # as many classes as rows are the caller's to judge
         return float(kind(n_neighbors=min(n_neighbors, A.shape[0])).fit(A, y_train).score(B, y_test))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import linalg
+from spectral_ssl.comparison import scaled
 from spectral_ssl.errors import DataError, NotClosedForm
 from spectral_ssl.experiments.abstracts import HIGH, LOW, roles
 from spectral_ssl.experiments.advice import advise
@@ -40,7 +41,7 @@ from spectral_ssl.experiments.misalignment import (
     lead_astray,
     with_styles,
 )
-from spectral_ssl.experiments.outcomes import CHOSEN, logistic, scaled
+from spectral_ssl.experiments.outcomes import CHOSEN, logistic
 from spectral_ssl.experiments.probes import can_probe
 from spectral_ssl.experiments.setting import Setting, load_data, make_setting
 from spectral_ssl.experiments.significance import Judged, named

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from spectral_ssl.comparison import scaled
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError
 from spectral_ssl.experiments.misalignment import Candidate, Stray, closed_form, placed
-from spectral_ssl.experiments.outcomes import Ridge, label_order, least_squares, logistic, scaled
+from spectral_ssl.experiments.outcomes import Ridge, label_order, least_squares, logistic
 from spectral_ssl.experiments.rows import relative_excess
 from spectral_ssl.experiments.setting import Setting
 from spectral_ssl.experiments.significance import Judged

@@ -16,28 +16,21 @@ choose r from the labelled rows alone.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from spectral_ssl import linalg
+from spectral_ssl.comparison import linear_probe
 from spectral_ssl.embedding import Array
 
-__all__ = ["CHOSEN", "Ridge", "label_order", "least_squares", "logistic", "outcomes", "scaled"]
+__all__ = ["CHOSEN", "Ridge", "label_order", "least_squares", "logistic", "outcomes"]
 
 CHOSEN: Literal["chosen"] = "chosen"  # the ridge that rows left out choose, among the ridges asked for
 Ridge = float | Literal["chosen"]
 FAINT = 1e-7  # a direction whose variance is rounding, 1e-15 of the largest, has a singular value of 3e-8 of it
 INTERPOLATED = 1e-9  # 1 - H_ii below this: row i is interpolated, what it would be without itself cannot be told
-
-
-def scaled(Z_train: Array, Z_test: Array) -> tuple[Array, Array]:
-    """Both centred at the mean of the training rows and divided by their one scale."""
-    mean = Z_train.mean(axis=0)
-    size = float(np.sqrt(((Z_train - mean) ** 2).sum(axis=1).mean())) or 1.0
-    return (Z_train - mean) / size, (Z_test - mean) / size
 
 
 def outcomes(predicted: Any, y: Any, *, classification: bool) -> Array:
@@ -49,16 +42,9 @@ def outcomes(predicted: Any, y: Any, *, classification: bool) -> Array:
 
 
 def logistic(A: Array, y_train: Any, B: Array, y_test: Any, *, classification: bool) -> Array:
-    """Outcomes (n,) of the probe of `comparison.linear_probe_score`, whose score is their mean; A, B from `scaled`."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from threadpoolctl import threadpool_limits
-
-    if not classification:
-        return outcomes(Ridge(alpha=1e-3).fit(A, y_train).predict(B), y_test, classification=False)
-    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
-        warnings.filterwarnings("ignore", category=UserWarning)  # a probe that stops early is still a probe
-        found = LogisticRegression(C=100.0, max_iter=2000, tol=1e-6).fit(A, y_train).predict(B)
-    return outcomes(found, y_test, classification=True)
+    """Outcomes (n,) of the probe of `compare`, whose score is their mean; A, B `scaled` by comparison."""
+    probe = linear_probe(A, y_train, classification=classification)
+    return outcomes(probe.predict(B), y_test, classification=classification)
 
 
 def label_order(y: Any, *, classification: bool, rng: np.random.Generator) -> Any:

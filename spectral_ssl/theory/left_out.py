@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.comparison import logistic_probe, scaled
+from spectral_ssl.comparison import linear_probe, scaled
 from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError, ResourceError
@@ -140,7 +140,7 @@ def _press(Z: Array, Y: Array, ridge: float | None) -> tuple[Array, float]:
 def _newton_step(Z: Array, Y: Array) -> Array:
     """f_i^(-i) (n, C) of the logistic probe; two classes have one score f, given here as (-f, f)."""
     labels = Y.argmax(axis=1)
-    features, _ = scaled(Z, labels, Z, labels)
+    features = scaled(Z, Z)[0]
     n, C = Y.shape
     q = 1 if C == 2 else C
     X = np.hstack([np.ones((n, 1)), features])  # (n, p)
@@ -150,7 +150,7 @@ def _newton_step(Z: Array, Y: Array) -> Array:
             f"leave-one-out of a logistic probe of {C} classes on {p - 1} components needs a dense Hessian of "
             f"{p * q:,} unknowns (limit {HESSIAN_MAX:,}); choose probe='least_squares'"
         )
-    model = logistic_probe(features, labels)
+    model = linear_probe(features, labels, classification=True)
     f = np.asarray(model.decision_function(features)).reshape(n, q)
     P = model.predict_proba(features)
     P, T = (P[:, 1:], Y[:, 1:]) if q == 1 else (P, Y)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spectral_ssl.comparison import linear_probe_score, logistic_probe, scaled
+from spectral_ssl.comparison import linear_probe, linear_probe_score, scaled
 from spectral_ssl.data._checks import as_labels, frozen, missing_labels
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, SpectralWarning
@@ -168,8 +168,7 @@ def _cross_fitted(
             ridge=ridge,
         )
         fit = np.isin(keep, known)
-        A, B = scaled(
-            *(found.embedding.Z[fit], labels[keep[fit]]), *(found.embedding.transform(rows[out]), labels[out])
-        )
-        hits[part == fold] = logistic_probe(A, labels[keep[fit]]).predict(B) == labels[out]
+        A, B = scaled(found.embedding.Z[fit], found.embedding.transform(rows[out]))
+        probe = linear_probe(A, labels[keep[fit]], classification=True)
+        hits[part == fold] = probe.predict(B) == labels[out]
     return hits
