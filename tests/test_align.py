@@ -15,10 +15,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import spectral_ssl as ss
 from spectral_ssl.cli import main
+from spectral_ssl.comparison import scaled
 from spectral_ssl.errors import DataError, NotClosedForm
 from spectral_ssl.experiments.align import align
 from spectral_ssl.experiments.misalignment import Candidate, candidates, closed_form, lead_astray, placed, with_styles
-from spectral_ssl.experiments.outcomes import CHOSEN, label_order, least_squares, logistic, scaled
+from spectral_ssl.experiments.outcomes import CHOSEN, label_order, least_squares, logistic
 from spectral_ssl.experiments.setting import load_data, make_setting
 from spectral_ssl.relations import corrupt
 from spectral_ssl.report.curves import curve_figures
