@@ -2,6 +2,7 @@
 
     python benchmarks/readme.py                    # tables of methods and relations only
     python benchmarks/readme.py --run runs/demo-*  # and the demo's table and figures, from a run directory
+    python benchmarks/readme.py --align runs/align-*  # and the figure and the advice of a run of align
     python benchmarks/readme.py --check            # exit 1 if the tables of methods and relations are out of date
 
 Benchmark lines come from benchmarks/results/*.json, which the scripts beside this one write.
@@ -26,8 +27,9 @@ from spectral_ssl.relations import RELATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PREDICTION = ROOT / "benchmarks" / "results" / "prediction.json"
 MODELS = ROOT / "benchmarks" / "results" / "model_classes.json"
-FIGURES = {"loss.png": "loss-knn.png", "corruption.png": "corruption.png"}
+FIGURES = {"loss.png": "loss-knn.png"}
 
 # method -> (loss, classical counterpart, what is claimed)
 CLAIMS = {
@@ -56,6 +58,7 @@ CLAIMS = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=None, help="a run directory of spectral-ssl demo")
+    parser.add_argument("--align", type=Path, default=None, help="a run directory of spectral-ssl align")
     parser.add_argument("--check", action="store_true", help="change nothing; say whether the tables are current")
     arguments = parser.parse_args()
     before = README.read_text()
@@ -68,11 +71,15 @@ def main() -> int:
     if results:
         lines = [benchmark_line(path) for path in results if path.stem in BENCHMARKS]
         text = filled(filled(text, "benchmarks", "\n".join(lines)), "models", models_table())
+        text = filled(text, "prediction", prediction_table())
     if arguments.run is not None:
         record = json.loads((arguments.run / "run.json").read_text())
         text = filled(text, "demo", demo_table(record))
         for name, figure in FIGURES.items():
             shutil.copyfile(arguments.run / "figures" / figure, ROOT / "docs" / "figures" / name)
+    if arguments.align is not None:
+        text = filled(text, "align", align_advice(json.loads((arguments.align / "run.json").read_text())))
+        shutil.copyfile(arguments.align / "figures" / "alignment.png", ROOT / "docs" / "figures" / "alignment.png")
     README.write_text(text)
     return 0
 
@@ -225,12 +232,73 @@ def optimizers_line(record: dict[str, Any]) -> str:
     return "; ".join(told)
 
 
+def path_line(record: dict[str, Any]) -> str:
+    rows = record["rows"]
+    ratios = [r["ratio"] for r in rows]
+    return (
+        f"A whole path of {rows[0]['n_values']} values of the invariance or the redundancy costs 1/{min(ratios):.0f} "
+        f"to 1/{max(ratios):.0f} of as many separate solves ({len(rows)} cases, linear and free), the same losses to "
+        f"{scientific(max(r['loss_difference'] for r in rows))}"
+    )
+
+
+def forecast_line(record: dict[str, Any]) -> str:
+    rows = [r for r in record["summary"] if r["data"] != "development" and r["loss"] != "mean of losses"]
+    told = []
+    for loss in dict.fromkeys(r["loss"] for r in rows):
+        here = [r for r in rows if r["loss"] == loss]
+        told.append(f"{loss} {', '.join(format(r['forecast'], '.2f') for r in here)}")
+    names = ", ".join(dict.fromkeys(r["data"] for r in rows))
+    rivals = {
+        "label energy in linear maps": "label energy, linear maps",
+        "homophily": "homophily",
+        "RankMe of the trained models": "rankme",
+    }
+    others = ", ".join(
+        f"{words} {min(r[key] for r in rows):.2f} to {max(r[key] for r in rows):.2f}" for words, key in rivals.items()
+    )
+    share = max(r["forecast: share of training time"] for r in rows)
+    training = record["training"]
+    return (
+        f"`forecast` ranks {min(r['relations'] for r in rows)} to {max(r['relations'] for r in rows)} relations before "
+        f"training as held-out probes of trained encoders (`{training['encoder']}`, {training['optimizer']}) rank them "
+        f"with a Spearman coefficient, on {names}, of {'; '.join(told)}, in at most {100 * share:.1f} % of the "
+        f"training time; rivals: {others}"
+    )
+
+
+def prediction_table() -> str:
+    from prediction import errors, table
+
+    record = json.loads(PREDICTION.read_text())
+    rows, where, options = record["rows"], record["machine"], record["arguments"]
+    e = errors(rows)
+    return "\n".join(
+        [
+            table(rows),
+            "",
+            f"{len(rows):,} trained models: {options['data']}, {options['methods']}, K = {options['n_components']}, "
+            f"pairs rewired at rates {options['rates']}, {options['splits']} splits. Errors are means of |predicted - "
+            f"held-out accuracy|, {100 * (1 - e['predicted'] / e['in_sample']):.0f} % below those of in-sample "
+            'accuracy. "Noise" is the error of a perfect prediction, from the number of held-out rows '
+            f"(`benchmarks/prediction.py`, rows in `benchmarks/results/{PREDICTION.name}`; "
+            f"{where['platform']['cpu']}).",
+        ]
+    )
+
+
+def align_advice(record: dict[str, Any]) -> str:
+    return f"> {record['result']['answer']}"
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], str]] = {
     "aligned_vs_misaligned": misaligned_line,
     "classical_vs_sklearn": classical_line,
+    "forecast": forecast_line,
     "infonce_certificates": certificates_line,
     "learned_vs_closed_form": learned_line,
     "optimizers": optimizers_line,
+    "path": path_line,
 }
 
 

@@ -62,7 +62,7 @@ COMMANDS: dict[str, Entry] = {
         "spectral_ssl.experiments.path:path",
         "A method along its hyper-parameter: rank, loss, best value, from one solve.",
     ),
-    "audit": Entry("spectral_ssl.experiments:audit", "How far a given representation is from each optimum."),
+    "audit": Entry("spectral_ssl.experiments:audit", "Which closed form a representation is, and how far from each."),
     "align": Entry("spectral_ssl.experiments.align:align", "Wrong pairs, few labels: which method, which invariance."),
     "forecast": Entry("spectral_ssl.experiments.forecast:forecast", "Relations ranked before any is trained on."),
     "experiment batch-size": Entry(
