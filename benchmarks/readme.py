@@ -278,7 +278,8 @@ def prediction_table() -> str:
             table(rows),
             "",
             f"{len(rows):,} models trained by L-BFGS ({sum(not r['converged'] for r in rows)} stopped at "
-            f"{options['max_iter']} evaluations): {options['data']}, {options['methods']}, K = {options['n_components']}, "
+            f"{options['max_iter']} evaluations): {options['data']}, {options['methods']}, "
+            f"K = {options['n_components']}, "
             f"pairs rewired at rates {options['rates']}, {options['splits']} splits. Errors are means of |predicted - "
             f"held-out accuracy|, {100 * (1 - e['predicted'] / e['in_sample']):.0f} % below those of in-sample "
             'accuracy. "Noise" is the error of a perfect prediction, from the number of held-out rows '
