@@ -92,9 +92,9 @@ def accuracy_figure(rows: Sequence[Row], payload: Mapping[str, Any]) -> Figure:
             legend.append(("logistic, held out", key_line(color=LOGISTIC, **held)))
     best = payload.get("best")
     if best:
-        mean, half = unit * best["predicted"], unit * 1.96 * best["standard_error"]
+        mean, error = unit * best["predicted"], unit * best["standard_error"]  # as the answer tells it
         star: dict[str, Any] = {"marker": "*", "markersize": 16, "color": INK, "markeredgecolor": "white"}
-        said = f"best predicted, {mean:.3g} ± {half:.2g}{' %' if unit == 100 else ''}"
+        said = f"best predicted, {mean:.3g} ± {error:.2g}{' %' if unit == 100 else ''}"
         legend += [(said, key_line(linestyle="none", **star)), ("not told from it", key_patch(**ALIKE))]
     legend += _met_key(payload, x)
     measured = ", measured on others" * _any(rows, "held_out")
