@@ -74,7 +74,7 @@ def test_energy_is_the_squared_projection_of_the_labels_on_each_eigenvector() ->
     assert found.energy == pytest.approx(((U[:, 1:].T @ HY) ** 2).sum(axis=1) / (HY**2).sum(), abs=ROUNDING)
     assert found.complete
     assert found.captured(N + 5) == pytest.approx(1.0, abs=ROUNDING)  # there are no more to hold
-    with pytest.raises(DataError, match="-1 were asked for"):
+    with pytest.raises(DataError, match="n_components must be a whole number at least 0, got -1"):
         found.captured(-1)
     assert found.cumulative[-1] == pytest.approx(1.0, abs=ROUNDING)
     # pair by pair: tr(Y'LY) is half the weight of pairs with unlike labels, once for each of two entries
@@ -144,6 +144,35 @@ def test_labels_without_energy_are_refused(y: np.ndarray, words: str) -> None:
     assert words.split()[0] in str(error.value)
     if len(y) == N:
         assert words in str(error.value)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1 / 3, 1e8 + 0.1])
+@pytest.mark.parametrize("pencil", ["laplacian", "degree_centred"])
+def test_equal_numbers_leave_no_rounding_to_find(constant: float, pencil: str) -> None:
+    graph = ss.Graph.from_adjacency(relation())
+    with pytest.raises(DataError, match="all known labels are equal"):
+        label_alignment(graph, np.full(N, constant), 3, pencil=pencil)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_the_size_of_numbers_does_not_matter(size: float) -> None:
+    graph, y = ss.Graph.from_adjacency(relation()), np.sin(np.arange(N))
+    first, second = label_alignment(graph, y, 3), label_alignment(graph, size * y, 3)
+    assert second.energy == pytest.approx(first.energy, abs=ROUNDING)
+    assert second.dirichlet == pytest.approx(first.dirichlet, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("n_components", [0, -1, True, 2.5, "two"])
+def test_numbers_of_components_that_are_none_are_refused(n_components: object) -> None:
+    with pytest.raises(DataError, match="n_components must be a whole number"):
+        label_alignment(ss.Graph.from_adjacency(relation()), np.arange(N) % 3, n_components)  # type: ignore[arg-type]
+
+
+def test_pencils_without_label_energy_and_relations_that_are_none_are_refused() -> None:
+    with pytest.raises(DataError, match="choose 'laplacian' or 'degree_centred'"):
+        label_alignment(ss.Graph.from_adjacency(relation()), np.arange(N) % 3, 3, pencil="adjacency")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="of a Graph, got ndarray"):
+        edge_homophily(relation(), np.arange(N) % 3)  # type: ignore[arg-type]
 
 
 def test_homophily_needs_classes_and_pairs_between_labelled_rows() -> None:

@@ -180,3 +180,16 @@ def test_rows_without_a_label_have_no_energy() -> None:
     U = H @ X @ scipy.linalg.eigh(X.T @ L @ X, X.T @ H @ X)[1][:, :2]
     expected = np.linalg.norm(U.T @ Y) ** 2 / np.linalg.norm(Y) ** 2
     assert edge_influence(Graph.from_adjacency(A), hidden, 2, X=X).energy == pytest.approx(expected, rel=1e-10)
+
+
+def test_pairs_and_relations_that_do_not_fit_are_refused() -> None:
+    A, X, y = setting()
+    found = edge_influence(Graph.from_adjacency(A), y, 3, X=X)
+    with pytest.raises(DataError, match="as many i as j, got 2 and 1"):
+        found.of_pairs([1, 2], [3])
+    for other in (Graph.from_adjacency(A[:20, :20]), A):
+        for measure in (found.along, found.removals):
+            with pytest.raises(DataError, match="a Graph over the 40 samples"):
+                measure(other)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="all known labels are equal"):
+        edge_influence(Graph.from_adjacency(A), np.full(40, 0.1), 3, X=X)

@@ -25,14 +25,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from spectral_ssl.data._checks import as_labels, frozen, missing_labels
+from spectral_ssl.data._checks import as_labels, check_int, frozen, missing_labels
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Spectra
 
-__all__ = ["Alignment", "edge_homophily", "label_alignment", "label_matrix"]
+__all__ = ["Alignment", "centred_labels", "edge_homophily", "label_alignment", "label_matrix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,10 @@ class Alignment:
 
     def captured(self, n_components: int) -> float:
         """Share of the label energy in the first K eigenvectors: R^2 of a linear probe on them, on its own rows."""
-        if n_components < 0 or (n_components > self.energy.size and not self.complete):
-            raise DataError(f"{self.energy.size} eigenvectors are held, {n_components} were asked for")
-        return float(self.energy[:n_components].sum())
+        K = check_int(n_components, "n_components", low=0)
+        if K > self.energy.size and not self.complete:
+            raise DataError(f"{self.energy.size} eigenvectors are held, {K} were asked for")
+        return float(self.energy[:K].sum())
 
 
 def label_alignment(
@@ -80,6 +81,9 @@ def label_alignment(
 
     Raises DataError where the labels do not fit, none is known, or all are equal.
     """
+    check_int(n_components, "n_components", low=1)
+    if pencil not in ("laplacian", "degree_centred"):
+        raise DataError(f"pencil={pencil!r} holds no label energy; choose 'laplacian' or 'degree_centred'")
     spectra = as_spectra(relation, X)
     graph = spectra.graph
     if graph is None:
@@ -89,10 +93,8 @@ def label_alignment(
     weight = known.astype(float) if pencil == "laplacian" else deg * known
     if not weight.sum() > 0:
         raise DataError("no row with a label has a pair, so labels have no energy in the degree-weighted pencil")
-    HY = (Y - weight @ Y / weight.sum()) * known[:, None]
+    HY = centred_labels(Y, weight) * known[:, None]
     total = float((weight[:, None] * HY**2).sum())
-    if not total > 0:
-        raise DataError("all known labels are equal: they have no energy to find; give labels that differ")
     spectrum = spectra.of(pencil, n_components)
     if not spectrum.vectors.shape[0]:
         raise DataError("label energy needs the rows of the data; give Spectra X, not moments alone")
@@ -116,6 +118,8 @@ def edge_homophily(graph: Graph, y: Any) -> float:
     By products with the one-hot labels, so relations stored as groups are never expanded. Raises DataError for labels
     that are numbers, and where no pair joins two labelled rows.
     """
+    if not isinstance(graph, Graph):
+        raise DataError(f"homophily is of the pairs of a Graph, got {type(graph).__name__}; make one by ss.relations")
     Y, known, classification = label_matrix(y, graph.n_samples)
     if not classification:
         raise DataError("homophily is of classes, and these labels are numbers; pass y.astype(int) if they are classes")
@@ -125,6 +129,19 @@ def edge_homophily(graph: Graph, y: Any) -> float:
     if not total > 1e-12 * graph.total_weight:
         raise DataError("no pair joins two rows with labels, so it cannot be said whether pairs agree with labels")
     return float(np.clip(((Y * graph.matmul(Y)).sum() - own) / total, 0.0, 1.0))
+
+
+def centred_labels(Y: Array, weight: Array) -> Array:
+    """HY (N, C) up to a factor, so that squares of labels of any size can be taken; weight (N,), 0 where none is known.
+
+    Raises DataError where all labels that weigh are equal. They are compared themselves: less their mean equal numbers
+    would leave rounding.
+    """
+    rows = weight > 0
+    if not np.ptp(Y[rows], axis=0).any():
+        raise DataError("all known labels are equal: they have no energy to find; give labels that differ")
+    HY = Y - weight @ Y / weight.sum()
+    return np.asarray(HY / np.abs(HY[rows]).max())
 
 
 def label_matrix(y: Any, n_samples: int | None = None) -> tuple[Array, np.ndarray[Any, np.dtype[np.bool_]], bool]:

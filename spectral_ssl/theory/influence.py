@@ -38,7 +38,7 @@ from spectral_ssl.errors import DataError, NumericalError
 from spectral_ssl.graph import Graph, _indices
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import TIE_TOL, Model, Spectra, Spectrum
-from spectral_ssl.theory.alignment import label_matrix
+from spectral_ssl.theory.alignment import centred_labels, label_matrix
 
 __all__ = ["Influence", "edge_influence", "pair_weights", "without_pairs"]
 
@@ -68,6 +68,8 @@ class Influence:
         """dE_K / dA_ij of pairs i, j (P,), whether the relation has them or not. A self-pair has none."""
         N = self.vectors.shape[0]
         i, j = _indices(i, "i", N), _indices(j, "j", N)
+        if i.shape != j.shape:
+            raise DataError(f"pairs need as many i as j, got {i.size} and {j.size}")
         out: Array = ((self.vectors[i] - self.vectors[j]) * (self.responses[i] - self.responses[j])).sum(axis=1)
         return out
 
@@ -76,8 +78,7 @@ class Influence:
 
         To first order, adding the bundle changes E_K by this, and taking it out by minus this.
         """
-        if bundle.n_samples != self.vectors.shape[0]:
-            raise DataError(f"the bundle is over {bundle.n_samples} samples, the relation over {len(self.vectors)}")
+        self._check(bundle)
         return float((bundle.laplacian_matmul(self.vectors) * self.responses).sum())
 
     def removals(self, relation: Graph) -> tuple[Any, Any, Array]:
@@ -85,12 +86,18 @@ class Influence:
 
         Raises ResourceError where groups would expand past what memory holds; ask `of_pairs` for some pairs then.
         """
+        self._check(relation)
         i, j, w = relation.pairs()
         keep = i != j
         i, j, w = i[keep], j[keep], w[keep]
         gain = -w * self.of_pairs(i, j)
         order = np.argsort(-gain, kind="stable")
         return i[order], j[order], gain[order]
+
+    def _check(self, pairs: Graph) -> None:
+        if not isinstance(pairs, Graph) or pairs.n_samples != self.vectors.shape[0]:
+            over = f"{pairs.n_samples} samples" if isinstance(pairs, Graph) else type(pairs).__name__
+            raise DataError(f"pairs must be a Graph over the {len(self.vectors)} samples of the relation, got {over}")
 
 
 def edge_influence(
@@ -119,10 +126,8 @@ def edge_influence(
     if isinstance(K, bool) or not isinstance(K, int | np.integer) or K < 1:
         raise DataError(f"n_components must be a positive integer, got {n_components!r}")
     Y, known, _ = label_matrix(y, graph.n_samples)
-    HY = (Y - Y[known].mean(axis=0)) * known[:, None]
+    HY = centred_labels(Y, known.astype(float)) * known[:, None]
     total = float((HY**2).sum())
-    if not total > 0:
-        raise DataError("all known labels are equal: they have no energy to find; give labels that differ")
     spectrum = spectra.of("laplacian", K)
     _check_gap(spectrum, K)
     U, lam = spectrum.vectors, spectrum.values
