@@ -129,6 +129,30 @@ def test_rotations_and_missing_labels_do_not_matter() -> None:
     assert leave_one_out(more, labels).per_row.tolist() == before.tolist()
 
 
+@pytest.mark.parametrize("size", [1e-170, 1e-6, 1.0, 1e6, 1e170])
+def test_the_size_of_an_embedding_does_not_matter_to_least_squares(size: float) -> None:
+    Z, y = problem()
+    y = y + 0.5 * Z[:, 0] + np.arange(40) % 7
+    free = leave_one_out(Z * size, y, probe="least_squares")
+    assert free.per_row == pytest.approx(1 - (y - refitted(LinearRegression(), Z, y)) ** 2 / y.var(), abs=ROUNDING)
+    errors = [
+        np.mean((y - refitted(Ridge(alpha=eta), Z, y)) ** 2)
+        for eta in module.RIDGES * np.linalg.norm(Z - Z.mean(axis=0), 2) ** 2
+    ]
+    chosen = leave_one_out(Z * size, y, probe="least_squares", ridge=None)
+    assert chosen.score == pytest.approx(1 - min(errors) / y.var(), rel=1e-8)
+
+
+@pytest.mark.parametrize("K", [0, 2])
+@pytest.mark.parametrize("constant", [0.1, 1e6 + 0.1])
+def test_a_constant_column_is_no_direction(K: int, constant: float) -> None:
+    Z, y = problem()
+    y = y + 0.5 * Z[:, 0] + np.arange(40) % 7
+    witness = refitted(LinearRegression(), Z[:, :K], y) if K else (y.sum() - y) / (y.size - 1)
+    found = leave_one_out(np.column_stack([Z[:, :K], np.full(40, constant)]), y, probe="least_squares")
+    assert found.per_row == pytest.approx(1 - (y - witness) ** 2 / y.var(), abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -138,6 +162,7 @@ def test_rotations_and_missing_labels_do_not_matter() -> None:
         ({"ridge": 0.5}, "belongs to probe='least_squares'"),
         ({"y": np.arange(40) / 7}, "choose probe='least_squares'"),
         ({"probe": "least_squares", "ridge": -1.0}, "ridge must be a number >= 0"),
+        ({"probe": "least_squares", "ridge": "small"}, "ridge must be a number >= 0"),
         ({"Z": np.full((40, 2), np.nan)}, "finite numbers"),
     ],
 )

@@ -88,7 +88,9 @@ def leave_one_out(Z: Any, y: Any, *, probe: Probe = "logistic", ridge: float | N
     elif probe == "logistic":
         raise DataError("labels that are numbers have no logistic probe; choose probe='least_squares'")
     else:
-        if ridge is not None and not 0 <= ridge < np.inf:
+        if ridge is not None and (
+            isinstance(ridge, bool) or not isinstance(ridge, int | float | np.number) or not 0 <= ridge < np.inf
+        ):
             raise DataError(f"ridge must be a number >= 0, or None to choose it by leave-one-out, got {ridge!r}")
         found, eta = _press(Z, Y, ridge)
     if classification:
@@ -109,10 +111,17 @@ def leave_one_out(Z: Any, y: Any, *, probe: Probe = "logistic", ridge: float | N
 
 def _press(Z: Array, Y: Array, ridge: float | None) -> tuple[Array, float]:
     """yhat_i^(-i) (n, C), and eta."""
-    n = Z.shape[0]
+    n, asked = Z.shape[0], ridge
+    size = float(np.abs(Z).max()) or 1.0  # squares of Z are taken, whatever its scale
+    Z = Z / size
+    if asked is not None:
+        with np.errstate(over="ignore"):
+            ridge = float(np.float64(asked) / size / size)
     mean = Y.mean(axis=0)
     U, s, _ = linalg.svd(Z - Z.mean(axis=0))
-    keep = s > max(Z.shape) * linalg.EPS * max(float(s.max(initial=0.0)), 1e-300)
+    # of Z itself, mean and all: what centring leaves of a constant column is rounding of that size, and no direction
+    faint = max(Z.shape) * linalg.EPS * np.sqrt(Z.size)
+    keep = s > faint
     U, s2 = U[:, keep], s[keep] ** 2
     along, squares = U.T @ (Y - mean), U**2
 
@@ -121,7 +130,7 @@ def _press(Z: Array, Y: Array, ridge: float | None) -> tuple[Array, float]:
         return Y - mean - U @ (shrunk[:, None] * along), 1 - 1 / n - squares @ shrunk
 
     if ridge is None:
-        grid = RIDGES * float(s2.max(initial=1.0))
+        grid = RIDGES * float(s2.max() if s2.size else 1.0)
         left = [residuals(eta) for eta in grid]
         # least squares of a probe that shrinks nothing: its leverages may be one, grids of positive eta have none
         ridge = float(grid[np.argmin([float(((e / h[:, None]) ** 2).sum()) for e, h in left])])
@@ -131,10 +140,10 @@ def _press(Z: Array, Y: Array, ridge: float | None) -> tuple[Array, float]:
         rest = np.arange(n) != i
         m, M = Z[rest].mean(axis=0), Y[rest].mean(axis=0)
         V, t, Wt = linalg.svd(Z[rest] - m)
-        inverse = np.where(t > max(Z.shape) * linalg.EPS * max(float(t.max(initial=0.0)), 1e-300), t, np.inf)
-        inverse = inverse / (inverse**2 + ridge) if ridge else 1 / inverse
-        found[i] = M + (((Z[i] - m) @ Wt.T) * np.nan_to_num(inverse)) @ (V.T @ (Y[rest] - M))
-    return found, ridge
+        inverse = np.divide(t, t**2 + ridge, out=np.zeros_like(t), where=t > faint)
+        found[i] = M + (((Z[i] - m) @ Wt.T) * inverse) @ (V.T @ (Y[rest] - M))
+    with np.errstate(over="ignore"):
+        return found, float(np.float64(ridge) * size * size) if asked is None else float(asked)
 
 
 def _newton_step(Z: Array, Y: Array) -> Array:
