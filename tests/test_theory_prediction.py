@@ -128,11 +128,18 @@ def test_numbers_and_other_models_are_predicted_too() -> None:
     [
         ({"n_labels": 1}, "from 2 to 177"),
         ({"n_labels": 178}, "from 2 to 177"),
-        ({"n_labels": 5, "draws": 0}, "draws must be at least 1"),
+        ({"n_labels": 5, "draws": 0}, "draws must be a whole number at least 1"),
+        ({"n_labels": 5, "draws": 2.5}, "draws must be a whole number at least 1"),
+        ({"n_labels": 5, "seed": -1}, "seed must be a whole number"),
+        ({"n_labels": 5, "probe": "least_squares"}, "leave probe= and probe_ridge= out"),
+        ({"n_labels": 5, "probe_ridge": 2.0}, "leave probe= and probe_ridge= out"),
+        ({"n_labels": 5, "y": np.zeros(178, dtype=int)}, "all known labels are equal"),
+        ({"n_labels": 5, "y": np.full(178, 0.5)}, "all known labels are equal"),
+        ({"folds": 3, "probe_ridge": 2.0}, "leave probe= and probe_ridge= out"),
         ({"n_labels": 5, "folds": 3}, "not both"),
         ({"folds": 1}, "from 2 to the 178 labelled rows"),
         ({"folds": 3, "on": np.zeros((178, 13))}, "leave on= out"),
-        ({"folds": 3, "probe": "least_squares"}, "leave probe= out"),
+        ({"folds": 3, "probe": "least_squares"}, "leave probe= and probe_ridge= out"),
         ({"y": np.zeros(5, dtype=int)}, "labels"),
     ],
 )
@@ -148,3 +155,5 @@ def test_folds_need_the_graph_itself() -> None:
     data = wine()
     with pytest.raises(DataError, match="pass the graph itself"):
         predicted_score(ss.VICReg(), ss.Spectra(ss.relations.labels(data), X=data.X), 2, data.y, folds=3)
+    with pytest.raises(DataError, match="pass the graph itself and X"):
+        predicted_score(ss.VICReg(), ss.relations.labels(data), 2, data.y, folds=3)

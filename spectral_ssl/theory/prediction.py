@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl.comparison import linear_probe, linear_probe_score, scaled
-from spectral_ssl.data._checks import as_labels, frozen, missing_labels
+from spectral_ssl.data._checks import as_labels, check_int, frozen, generator, missing_labels
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.graph import Graph
@@ -93,13 +93,18 @@ def predicted_score(
     if folds is not None:
         if n_labels is not None:
             raise DataError("give n_labels or folds, not both: few labels make another relation, not another probe")
-        if not isinstance(relation, Graph):
+        if not isinstance(relation, Graph) or X is None:
             raise DataError("folds= solves parts of the relation anew: pass the graph itself and X, not Spectra")
-        if probe != "logistic":
-            raise DataError("folds= judges the logistic probe that compare reports; leave probe= out")
+        if probe != "logistic" or probe_ridge not in (0.0, None):
+            raise DataError("folds= judges the logistic probe that compare reports; leave probe= and probe_ridge= out")
         per_row = _cross_fitted(best, relation, X, labels, known, folds, seed, (model, kernel, ridge))
         score, error, how, m = float(per_row.mean()), _standard_error(per_row), "folds", known.size
     elif n_labels is not None:
+        if probe != "logistic" or probe_ridge not in (0.0, None):
+            raise DataError(
+                "n_labels= judges the probes that compare reports, logistic for classes and ridge for numbers; leave "
+                "probe= and probe_ridge= out"
+            )
         found = _few_labels(Z, labels, known, n_labels, draws, seed)
         score, error, how, m = float(np.mean(found)), _standard_error(np.array(found)), "draws", n_labels
         per_row = None
@@ -128,9 +133,10 @@ def _few_labels(Z: Array, labels: Any, known: Any, m: int, draws: int, seed: int
         raise DataError(
             f"n_labels must be a whole number from 2 to {known.size - 1}, one less than the labels, got {m!r}"
         )
-    if isinstance(draws, bool) or draws < 1:
-        raise DataError(f"draws must be at least 1, got {draws}")
-    rng = np.random.default_rng(seed)
+    check_int(draws, "draws", low=1)
+    if np.unique(labels[known]).size < 2:  # no draw would ever hold two
+        raise DataError("all known labels are equal: no probe can be fitted to them; give labels that differ")
+    rng = generator(seed, "a prediction from few labels")
     classes = labels.dtype.kind != "f"
     found: list[float] = []
     for _ in range(draws):
@@ -152,7 +158,7 @@ def _cross_fitted(
         raise DataError("folds= is for relations made from classes, and these labels are numbers")
     rows = np.asarray(X, dtype=np.float64)
     part = np.empty(known.size, dtype=int)
-    part[np.random.default_rng(seed).permutation(known.size)] = np.arange(known.size) % folds
+    part[generator(seed, "a prediction by folds").permutation(known.size)] = np.arange(known.size) % folds
     hits = np.empty(known.size)
     kind, kernel, ridge = model
     for fold in range(folds):
