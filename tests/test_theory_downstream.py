@@ -4,6 +4,8 @@ Witnesses: eigenvectors of a dense Laplacian by numpy, least squares by np.linal
 matrices from normal equations, and draws of labels.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -206,6 +208,48 @@ def test_rows_that_are_probed_need_not_be_those_of_the_relation(record_property:
 
 K_FEW, C_FEW = 10, 3
 FAMILY = ("rank C - 1", "half", "gamma -> 0")
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.7])
+@pytest.mark.parametrize("extra", ["constant", "copies", "wide"])
+def test_directions_that_are_none_use_up_no_rows(extra: str, ridge: float) -> None:
+    rng = np.random.default_rng(8)
+    X, Y = rng.standard_normal((N, 4)), rng.standard_normal((N, 2))
+    V = {
+        "constant": np.column_stack([X, np.full(N, 1e6 + 0.1)]),
+        "copies": np.hstack([X, X]),
+        "wide": rng.standard_normal((N, 2 * N)),
+    }[extra]
+    found = probe_path(V, np.ones(V.shape[1]), Y, ridge=ridge)
+    Z = V if extra == "wide" else X * (np.sqrt(2) if extra == "copies" else 1)
+    S = hat_matrix(Z, ridge)
+    assert found.error[0] == pytest.approx(((Y - S @ Y) ** 2).sum(), abs=1e-8)
+    assert found.trace[0] == pytest.approx(np.trace(S), abs=1e-8)
+    if extra == "wide":
+        assert np.isnan(found.noise)
+        assert np.isnan(found.gcv[0]) == (ridge == 0)  # every row is met: none is left to judge by
+        return
+    R = Y - hat_matrix(X, 0.0) @ Y
+    assert found.noise == pytest.approx((R**2).sum() / (N - 1 - 4), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ridge_risk([-1.0, 2.0], [1.0, 1.0]), "h must be finite numbers >= 0"),
+        (lambda: ridge_risk([1.0, 2.0], [np.nan, 1.0]), "energy must be finite numbers >= 0"),
+        (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0, 1.0]), "one number per direction"),
+        (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0], ridge=-1.5), "ridge must be a number"),
+        (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0], noise=-1.0), "noise must be a number"),
+        (lambda: ridge_risk("ab", [1.0, 1.0]), "h must be numbers"),
+        (lambda: probe_path(np.eye(N), np.ones(N), np.array(["a"] * N)), "one-hot columns"),
+        (lambda: probe_path(np.eye(N), np.ones(N), np.eye(N), ridge=None), "ridge must be a number"),  # type: ignore[arg-type]
+        (lambda: probe_path(np.zeros((0, 2)), np.ones(2), np.zeros((0, 1))), "nothing to probe"),
+    ],
+)
+def test_risks_of_what_is_no_probe_are_refused(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        call()
 
 
 def aligned_family() -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -25,7 +25,7 @@ S)^2 = 2 tr S - n, so that
     sum_i |y_i - (SY)_i|^2 / (1 - S_ii)^2  leave-one-out: exactly the error on each row of a probe that never saw it
                                            (Allen 1974); of these the only one that needs no equal noise
 
-`noise` is estimated by what all R directions leave: |Y - S_R Y|^2 / (n - 1 - R), unbiased where F lies in their span,
+`noise` is estimated by what all R directions leave: |Y - S_R Y|^2 / (n - 1 - R), R their rank, unbiased where F lies in their span,
 too large where it does not. Noise of one-hot labels is that of a draw from the class probabilities, and is not equal.
 
 Source: ridge regression's bias and variance (Hoerl & Kennard 1970), read along h; the rest derived here.
@@ -39,6 +39,7 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
+from spectral_ssl.data._checks import check_real
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 
@@ -56,8 +57,13 @@ def ridge_risk(
     eta. noise: variance of the labels' noise, summed over their columns. intercept: whether its variance, noise times
     1, counts; without it the risk is that of the centred predictions.
     """
-    f = _shrinkage(np.asarray(h, dtype=np.float64), ridge)
-    bias = ((1 - f) ** 2 * np.asarray(energy)).sum(axis=-1) + outside
+    h, energy, outside = (_numbers(a, name) for a, name in ((h, "h"), (energy, "energy"), (outside, "outside")))
+    if not h.ndim or h.shape[-1:] != energy.shape[-1:]:
+        raise DataError(f"h {h.shape} and energy {energy.shape} must be (..., R), one number per direction")
+    check_real(ridge, "ridge", low=0)
+    check_real(noise, "noise", low=0)
+    f = _shrinkage(h, ridge)
+    bias = ((1 - f) ** 2 * energy).sum(axis=-1) + outside
     return np.asarray(bias + noise * ((f**2).sum(axis=-1) + intercept))
 
 
@@ -85,7 +91,9 @@ class ProbePath:
     @property
     def gcv(self) -> Array:
         """Generalised cross-validation, times n, so that it compares with `leave_one_out`."""
-        return np.asarray(self.n**2 * self.error / (self.n - self.trace) ** 2)
+        free = self.n - self.trace
+        whole = free <= ALONE * self.n  # no row is left to judge by
+        return np.asarray(self.n**2 * self.error / np.where(whole, np.nan, free) ** 2)
 
     def risk(self, noise: float | None = None) -> Array:
         """The unbiased estimate of E |SY - F|^2 (T,); noise: None is the one estimated."""
@@ -112,23 +120,30 @@ def probe_path(
 
     Raises DataError for shapes that do not fit and numbers that are none.
     """
-    V, c, Y = (np.asarray(a, dtype=np.float64) for a in (V, scales, Y))
+    try:
+        V, c, Y = (np.asarray(a, dtype=np.float64) for a in (V, scales, Y))
+    except (TypeError, ValueError):
+        raise DataError("V, scales and Y must be numbers; give classes as one-hot columns") from None
     Y = Y[:, None] if Y.ndim == 1 else Y
     c = np.atleast_2d(c)
-    if V.ndim != 2 or Y.ndim != 2 or V.shape[0] != Y.shape[0] or c.shape[1] != V.shape[1]:
+    if V.ndim != 2 or Y.ndim != 2 or V.shape[0] != Y.shape[0] or c.shape[1:] != V.shape[1:]:
         raise DataError(f"V {V.shape}, scales {c.shape} and Y {Y.shape} must be (n, R), (T, R) and (n, C)")
     if not all(np.all(np.isfinite(a)) for a in (V, c, Y)) or np.any(c < 0):
         raise DataError("directions and targets must be finite numbers, and scales must not be negative")
-    if not 0 <= ridge < np.inf:
-        raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
-    n, R = V.shape
-    Q, T = np.linalg.qr(V - V.mean(axis=0))  # one pass over the rows; what is left is R x R
+    check_real(ridge, "ridge", low=0)
+    if 0 in V.shape or 0 in Y.shape:
+        raise DataError(f"there is nothing to probe in V {V.shape} and Y {Y.shape}")
+    n = V.shape[0]
+    HV = V - V.mean(axis=0)
+    # what centring leaves of a column that is constant is rounding, and no direction
+    HV[:, np.abs(HV).max(axis=0) <= n * linalg.EPS * np.abs(V).max(axis=0)] = 0.0
+    Q, T = np.linalg.qr(HV)  # one pass over the rows; what is left is R x R
     centred = Y - Y.mean(axis=0)
     inside, total = Q.T @ centred, float((centred**2).sum())
     found = [_at(Q, T * np.sqrt(row), inside, centred, ridge) for row in c]
     h, energy, outside, error, trace, left = (np.array(column) for column in zip(*found, strict=True))
-    free = n - 1 - R
-    least = _at(Q, T, inside, centred, 0.0)[3]
+    *_, least, used, _ = _at(Q, T, inside, centred, 0.0)
+    free = n - round(used)  # used: 1 + rank
     return ProbePath(h, energy, outside, total, error, trace, left, least / free if free > 0 else np.nan, n, ridge)
 
 
@@ -158,3 +173,14 @@ def _at(
 def _shrinkage(h: Array, ridge: float) -> Array:
     f: Array = np.divide(h, h + ridge, out=np.zeros_like(h), where=h > 0)
     return f
+
+
+def _numbers(values: Any, name: str) -> Array:
+    """Finite numbers >= 0, but for the rounding of energies that are differences."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} must be numbers, got {values!r}") from None
+    if not np.all(np.isfinite(found)) or np.any(found < -1e-9 * np.abs(found).max(initial=0.0)):
+        raise DataError(f"{name} must be finite numbers >= 0: squares of singular values, or of labels along them")
+    return found
