@@ -170,7 +170,7 @@ WRONG: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "E2": (invariance, "path_shares", lambda m, gamma: np.maximum(0.0, 1 - 2 * gamma * m), "trained energy"),
     "E3": (ranks, "positive_count", lambda values: int(np.count_nonzero(values > 0)) + 1, "ranks off the prediction"),
     "E4": (mixing, "probe_error", lambda energy, m, gamma: float(1 - energy.sum()), "|error - formula|"),
-    "E5": (low_data, "ridge_risk", lambda energy, h, eta, noise: float(1 - energy.sum() + noise), "standard errors"),
+    "E5": (low_data, "ridge_risk", lambda h, energy, outside, *, noise, **_: outside + noise, "standard errors"),
     "E6": (hinge, "pinned_spectrum", lambda m, gamma: 1 - gamma * m, "error of the formula"),
     "E7": (redundancy, "thresholds", lambda rho, K: np.linspace(0, 1, min(K, rho.size)), "ranks off the thresholds"),
     "E8": (stepwise, "step_times", lambda s0, g: np.log(1 / (s0**2 * g)) / (4 * g), "integrated"),
@@ -191,8 +191,8 @@ LONG = ("E2", "E8")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in WRONG])
 def test_a_wrong_formula_is_not_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, attribute, wrong, words = WRONG[name]
-    monkeypatch.setattr(module, attribute, wrong)
     before = {c["name"] for c in ran(name)[0]["criteria"] if c["holds"]}
+    monkeypatch.setattr(module, attribute, wrong)
     payload, _ = run(name, **FEWER.get(name, {}))
     assert not payload["seen"]
     assert "Not seen: " in payload["answer"]
@@ -407,7 +407,8 @@ def test_reproduce_E5_ridge_risk_is_the_mean_square_over_many_draws() -> None:
     Z = U[:, :K] * np.sqrt(h)
     P = Z @ np.linalg.solve(Z.T @ Z + eta * np.eye(K), Z.T)
     expected = ((P @ y - y) ** 2).sum() + variance * np.trace(P @ P.T)  # bias and variance of a linear smoother
-    found = low_data.ridge_risk((U[:, :K].T @ y) ** 2, h, eta, variance)
+    energy = (U[:, :K].T @ y) ** 2
+    found = low_data.ridge_risk(h, energy, 1 - energy.sum(), ridge=eta, noise=variance, intercept=False)
     assert found == pytest.approx(expected, rel=SAME)
 
 

@@ -39,20 +39,15 @@ from spectral_ssl.experiments.reproduce.pairs import (
 from spectral_ssl.methods import VICReg
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
+from spectral_ssl.theory.ridge_risk import ridge_risk
 
-__all__ = ["few_labels", "gaussian_error", "ridge_risk"]
+__all__ = ["few_labels", "gaussian_error"]
 
 SAME = 1e-8  # of the label energy: rounding, below which a standard error says nothing
 SURE = 4.5  # standard errors between a mean over draws and its expectation: once in 100,000
 STRONGEST = 0.98  # invariance, where the last class direction dies at 1
 NEAREST = 1.3  # labels from the rank, to which the prediction is drawn; its pole is at 1
 WITHIN = 1.5  # factor between Gaussian rows and real ones, away from the peak
-
-
-def ridge_risk(energy: Array, h: Array, eta: float, noise: float) -> float:
-    """The mean of |prediction - HY|^2 / |HY|^2; energy (K,): shares |u_k'Y|^2 / |HY|^2; noise: C s^2 / |HY|^2."""
-    kept = h / (h + eta)
-    return float(((1 - kept) ** 2 * energy).sum() + noise * (kept**2).sum() + 1 - energy.sum())
 
 
 def gaussian_error(m: float, r: int, captured: float) -> float | None:
@@ -236,7 +231,7 @@ def _ridge_row(
         "error_min": None,
         "error_max": None,
         "mean": float(np.mean(found)),
-        "predicted": ridge_risk(energy, h, eta, noise),
+        "predicted": float(ridge_risk(h, energy, max(0.0, 1 - energy.sum()), ridge=eta, noise=noise, intercept=False)),
         "rank": int(np.count_nonzero(h > 0)),
         "standard_error": float(np.std(found, ddof=1) / np.sqrt(draws)),
         "gamma": gamma,
