@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.special
 
+from spectral_ssl.data._checks import check_int, check_real, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
@@ -32,6 +33,7 @@ from spectral_ssl.graph import Graph
 __all__ = ["Uniformity", "random_uniformity", "uniformity"]
 
 T = 2.0
+SERIES_T = 100.0  # up to which 0F1(; K/2; t^2) is a number: it grows like e^(2t)
 EXACT_MAX = 10_000  # samples up to which every pair is summed: 5e7 pairs, a second or two
 SAMPLED = 4_000_000  # pairs drawn beyond that: a relative error of the mean of about 1e-3
 BLOCK = 2**21  # similarities held at once, 16 MiB
@@ -61,7 +63,15 @@ def random_uniformity(n_components: int, t: float = T) -> float:
     >>> round(random_uniformity(1), 4), round(random_uniformity(1000), 3)
     (-0.6928, -3.996)
     """
-    return float(np.log(scipy.special.hyp0f1(n_components / 2, t**2))) - 2 * t
+    nu = check_int(n_components, "n_components", low=1) / 2 - 1
+    check_real(t, "t", low=0)
+    if t <= SERIES_T:
+        return float(np.log(scipy.special.hyp0f1(nu + 1, t**2))) - 2 * t
+    # 0F1(; nu + 1; t^2) = Gamma(nu + 1) t^-nu I_nu(2t), with e^(-2t) taken into I: both would overflow
+    scaled = float(scipy.special.ive(nu, 2 * t))
+    if not scaled > 0:
+        raise DataError(f"the uniformity of {n_components} components at t={t:g} is too low for a number; lower t")
+    return float(scipy.special.gammaln(nu + 1) - nu * np.log(t) + np.log(scaled))
 
 
 def uniformity(
@@ -77,6 +87,8 @@ def uniformity(
     Every pair up to exact_max rows, else n_sampled of them drawn with the seed. Z is not centred.
     Raises DataError for Z of another number of rows or not finite, and where fewer than two rows have a direction.
     """
+    check_int(exact_max, "exact_max", low=0)
+    check_int(n_sampled, "n_sampled", low=2)
     Z = np.asarray(Z, dtype=np.float64)
     if Z.ndim != 2 or Z.shape[0] != graph.n_samples or Z.shape[1] < 1 or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K) with N = {graph.n_samples} rows, got shape {Z.shape}")
@@ -91,7 +103,7 @@ def uniformity(
     if U.shape[0] <= exact_max:
         mean, error, kind = _exact_mean(U), 0.0, "exact"
     else:
-        mean, error = _sampled_mean(U, n_sampled, np.random.default_rng(seed))
+        mean, error = _sampled_mean(U, n_sampled, generator(seed, "uniformity"))
         kind = "sampled"
     return Uniformity(
         alignment=aligned,
