@@ -150,6 +150,14 @@ def test_nothing_is_recognised_in_noise(blobs: tuple[ss.Dataset, ss.Graph]) -> N
     assert found.verdict == "none"
     assert found.best is found.fits[0]
     assert resemblance(np.ones((90, 2)), blobs[1]).best is None
+    assert resemblance(np.full((90, 2), 0.1), blobs[1]).best is None  # whose mean is not 0.1 to the last digit
+
+
+def test_linear_maps_are_over_the_relation_given(blobs: tuple[ss.Dataset, ss.Graph]) -> None:
+    data, graph = blobs
+    for other in (ss.Spectra(graph), ss.Spectra(graph.scaled(2.0), X=data.X)):
+        with pytest.raises(ss.DataError, match="the very relation given"):
+            resemblance(data.X, graph, X=other)
 
 
 # --- the fit ----------------------------------------------------------------------------------------------------------
@@ -385,6 +393,24 @@ def test_the_uniformity_of_the_sphere_is_its_integral(dimension: int) -> None:
         size = scipy.integrate.quad(lambda angle: math.sin(angle) ** n, 0, math.pi)
         mean = top[0] / size[0]
     assert random_uniformity(dimension) == pytest.approx(math.log(mean), rel=1e-7)
+
+
+@pytest.mark.parametrize("t", [50.0, 400.0, 1e4])
+def test_random_uniformity_at_any_t(t: float) -> None:
+    """On the sphere in three dimensions u'v is uniform in [-1, 1]: the mean is (1 - e^(-4t)) / 4t."""
+    assert random_uniformity(3, t) == pytest.approx(math.log(-math.expm1(-4 * t) / (4 * t)), rel=1e-10)
+
+
+def test_uniformity_refuses_what_no_pairs_can_tell(blobs: tuple[ss.Dataset, ss.Graph]) -> None:
+    data, graph = blobs
+    for call, words in (
+        (lambda: random_uniformity(0), "n_components must be"),
+        (lambda: random_uniformity(8, -1.0), "t must be a number at least 0"),
+        (lambda: uniformity(data.X, graph, exact_max=1, n_sampled=0), "n_sampled must be"),
+        (lambda: uniformity(data.X, graph, exact_max=1, seed=-1), "seed must be"),
+    ):
+        with pytest.raises(ss.DataError, match=words):
+            call()
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ RESEMBLES = 0.3  # and one that leaves less than this to be resembled
 ALIKE = 1.25  # residuals within this factor of the best tell no filter from it
 ROUNDING = 1e-6  # and so do those below this: CKA is 1 - residual^2 / 2, known to 1e-14 or so
 WHOLE_MAX = 2000  # samples up to which all eigenpairs are asked for, where K cuts an eigenspace
+CONSTANT = 1e-13  # share of its largest entry by which an embedding without variance may spread: rounding
 SATURATION = 1e-14  # the least s0^2 g_1 that the search for a flow looks at: smaller ones have the same filter
 FASTEST = 80.0  # the largest 8 g_1 t it looks at
 GRID = 48  # values of each of both where it begins
@@ -199,7 +200,12 @@ def resemblance(Z: Any, relation: Graph | Spectra, *, X: Any = None, n_component
     Z, K = _in_range(Z), int(asked)
     over: dict[Model, Spectra] = {"free": spectra}
     if X is not None:
-        over["linear"] = X if isinstance(X, Spectra) else Spectra(graph, X=X)
+        over["linear"] = linear = X if isinstance(X, Spectra) else Spectra(graph, X=X)
+        if linear.model != "linear" or linear.graph is not graph:
+            raise DataError(
+                f"X must be data, or Spectra(graph, X=X) of linear maps over the very relation given; these are of the "
+                f"{linear.model} model"
+            )
     seen: dict[str, Energies] = {}
     told: dict[str, str] = {}
 
@@ -236,8 +242,11 @@ def resemblance(Z: Any, relation: Graph | Spectra, *, X: Any = None, n_component
 
 def _in_range(Z: Array) -> Array:
     """Z of entries at most 1: its scale is not asked, and fourth powers of it are."""
-    size = float(np.abs(Z - Z.mean(axis=0)).max())
-    return Z / size if size > 0 else Z
+    largest = float(np.abs(Z).max())
+    HZ = Z / largest - (Z / largest).mean(axis=0) if largest > 0 else Z
+    size = float(np.abs(HZ).max())
+    # an embedding without variance is zero, not the rounding of its mean
+    return HZ / size if size > CONSTANT else np.zeros_like(Z)
 
 
 def _cuts(found: Energies, K: int) -> bool:
