@@ -321,12 +321,12 @@ def test_what_cannot_be_a_flow_is_refused() -> None:
             predicted_flow(spectrum, 2, times)
         with pytest.raises(ss.DataError, match="times"):
             integrated_flow(spectra, 2, times)
-    for scale in (0.0, -1.0, np.inf):
+    for scale in (0.0, -1.0, np.inf, 1e200):
         with pytest.raises(ss.DataError, match="init_scale"):
             predicted_flow(spectrum, 2, [0.0], scale)
         with pytest.raises(ss.DataError, match="init_scale"):
             integrated_flow(spectra, 2, [0.0], scale)
-    for W0 in (np.zeros((2, 2)), np.full((3, 2), np.nan)):
+    for W0 in (np.zeros((2, 2)), np.full((3, 2), np.nan), np.full((3, 2), 1e200), "start"):
         with pytest.raises(ss.DataError, match="W0"):
             integrated_flow(spectra, 2, [0.0], W0=W0)
     with pytest.raises(ss.ResourceError, match="predicted_flow"):
@@ -807,3 +807,11 @@ def test_what_the_flows_of_other_losses_cannot_use_is_refused() -> None:
         predicted_flow(spectra, 2, [0.0, 1e9], method=method, W0=np.random.default_rng(0).standard_normal((4, 2)))
     # an aligned one has no such end
     assert predicted_flow(spectra, 2, [0.0, 1e9], method=method).singular_values[-1, 0] > 0
+
+
+def test_a_start_at_zero_stays_there() -> None:
+    graph, X, _ = setting((0.7, 0.4, 0.2))
+    for flow in (predicted_flow, integrated_flow):
+        found = flow(ss.Spectra(graph, X=X), 2, [0.0, 3.0], W0=np.zeros((3, 2)))
+        assert not found.singular_values.any()
+        assert found.loss.tolist() == [2.0, 2.0]

@@ -70,6 +70,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.integrate
 
+from spectral_ssl.data._checks import check_real
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError, NumericalError, ResourceError
 from spectral_ssl.graph import Graph
@@ -85,6 +86,7 @@ FlowKind = Literal["exact", "asymptotic", "integrated", "measured"]
 
 ALIGNED_TOL = 1e-12  # off the diagonal of R, relative: rounding of an aligned start
 RTOL = 1e-11  # per step of the integrator
+LARGEST = 1e50  # entry of a start: its fourth power, in the loss, is a number still
 SOURCE = "Simon et al. 2023, gradient flow of unnormalised Barlow Twins"
 DERIVED = "Bernoulli and Riccati equations of whitened coordinates, derived here after Simon et al. 2023"
 BARLOW = BarlowTwins(normalized=False)
@@ -231,7 +233,7 @@ def integrated_flow(
         t_eval=t,
         events=[past_half(k) for k in range(K)],
         rtol=RTOL,
-        atol=RTOL * float(np.abs(start).max()),
+        atol=RTOL * max(float(np.abs(start).max()), 1e-300),  # a start at zero stays there
     )
     if not found.success or not np.all(np.isfinite(found.y)):
         raise NumericalError(f"the gradient flow could not be integrated: {found.message}; ask for shorter times")
@@ -256,7 +258,7 @@ def measured_flow(
     spectra = as_spectra(relation, X)
     if spectra.graph is None or (spectra.model != "free" and spectra.X is None):
         raise DataError("snapshots are compared sample by sample: give the graph, and X in the linear model")
-    t, Z = _times(times), np.array(snapshots, dtype=np.float64)
+    t, Z = _times(times), _numbers(snapshots, "snapshots")
     if Z.ndim != 3 or Z.shape[:2] != (t.size, spectra.n_samples) or not np.all(np.isfinite(Z)):
         raise DataError(
             f"snapshots must be finite numbers of shape ({t.size} times, {spectra.n_samples} samples, K), got {Z.shape}"
@@ -317,20 +319,28 @@ def _check_components(K: Any, limit: int | None) -> None:
 
 
 def _check_scale(init_scale: float) -> None:
-    if not (np.isfinite(init_scale) and init_scale > 0):
-        raise DataError(f"init_scale must be a positive number, got {init_scale}")
+    check_real(init_scale, "init_scale", low=0, high=LARGEST, open_low=True)
 
 
 def _checked(W0: Any, spectrum: Spectrum, spectra: Spectra | None, K: int) -> Array:
     E = spectrum.vectors if spectrum.weights is None else spectrum.weights
-    W = np.array(W0, dtype=np.float64)
+    W = _numbers(W0, "W0")
+    if np.all(np.isfinite(W)) and np.abs(W).max(initial=0.0) > LARGEST:
+        raise DataError(f"W0 must have entries of at most {LARGEST:g}, whose fourth powers are numbers; scale it down")
     if W.shape != (E.shape[0], K) or not np.all(np.isfinite(W)):
         raise DataError(f"W0 must be finite numbers of shape {(E.shape[0], K)}, got shape {W.shape}")
     return W
 
 
+def _numbers(values: Any, name: str) -> Array:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} must be an array of numbers, got {type(values).__name__}") from None
+
+
 def _times(times: Any) -> Array:
-    t = np.atleast_1d(np.array(times, dtype=np.float64))
+    t = np.atleast_1d(_numbers(times, "times"))
     if t.ndim != 1 or t.size == 0 or not np.all(np.isfinite(t)) or t[0] < 0 or np.any(np.diff(t) <= 0):
         raise DataError("times must be one row of finite numbers, strictly ascending, from 0 on")
     return t
