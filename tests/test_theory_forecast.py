@@ -161,6 +161,34 @@ def test_numbers_are_forecast_by_a_ridge_probe() -> None:
     assert forecast_score(graph, 2, rng.permutation(target), X=X, n_labels=40).score < 0.2
 
 
+@pytest.mark.parametrize("weight", [1e-9, 1e9])
+def test_the_unit_of_weights_does_not_matter_to_numbers(weight: float) -> None:
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((120, 3))
+    target = X[:, 0] + 0.5 * rng.standard_normal(120)
+    graph = ss.relations.knn(Dataset(name="line", X=X[:, :1]), n_neighbors=6)
+    found = forecast_score(graph.scaled(weight), 2, target, X=X, n_labels=40)
+    assert found.score == pytest.approx(forecast_score(graph, 2, target, X=X, n_labels=40).score, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"codes": np.array([0.0, 1.0, 1.0, 0.0])}, "whole number from 0 on"),
+        ({"codes": np.array([-1, 0, 1, 0])}, "whole number from 0 on"),
+        ({"codes": np.array([1, 1, 1, 1])}, "two of them unlike"),
+        ({"codes": np.array([0, 1])}, "for each of the 4 rows"),
+        ({"Z": np.full((4, 2), np.nan)}, "finite numbers"),
+        ({"eta": -50.0}, "eta must be a number at least 0"),
+        ({"Z": np.random.default_rng(0).standard_normal((4, 6)), "eta": 0.0}, "eta must be positive"),
+    ],
+)
+def test_what_has_no_gaussian_probe_is_refused(options: dict[str, Any], words: str) -> None:
+    given = {"Z": np.random.default_rng(0).standard_normal((4, 2)), "codes": np.array([0, 1, 1, 0])} | options
+    with pytest.raises(DataError, match=words):
+        discriminant_left_out(given.pop("Z"), given.pop("codes"), **given)
+
+
 def test_paired_difference_is_taken_on_the_rows_both_have() -> None:
     X, y = clusters(8)
     near = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
@@ -221,6 +249,13 @@ def test_options_that_do_not_fit_are_refused() -> None:
         forecast_score(graph, 2, y, X=X[:50])
     with pytest.raises(DataError, match="rungs"):
         forecast_score(graph, 2, y, X=X, rungs=())
+    for rung in (-1, 2.5):
+        with pytest.raises(DataError, match="a rung must be a whole number at least 0"):
+            forecast_score(graph, 2, y, X=X, rungs=(rung,))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="seed must be"):
+        forecast_score(graph, 2, y, X=X, seed=-1)
+    with pytest.raises(DataError, match="X has no rows"):
+        forecast_score(graph, 2, y, X=None)
     with pytest.raises(DataError, match="source"):
         forecast_score(graph, 2, y, X=X, on=X, source=np.full(90, 90))
     i = np.arange(45)

@@ -46,7 +46,7 @@ import numpy as np
 
 from spectral_ssl import linalg
 from spectral_ssl.data import as_rows
-from spectral_ssl.data._checks import check_int, frozen
+from spectral_ssl.data._checks import check_int, frozen, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
@@ -188,11 +188,13 @@ def forecast_score(
     if n_labels is not None:
         check_int(n_labels, "n_labels", low=3)
     most = min(max(3, placed.n // HELD_MAX), rows.size if n_labels is None else n_labels)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+    rows = np.sort(generator(seed, "a forecast").permutation(rows)[:most])
     if rows.size < 3 or not np.ptp(Y[rows], axis=0).any():
         raise DataError(f"a forecast needs three labels that are not all equal, got {rows.size}; give more labels")
-    if not rungs:
+    if not isinstance(rungs, Sequence) or not rungs:
         raise DataError("rungs must name one at least, as in rungs=(0, 50); 0 is no penalty")
+    for rung in rungs:
+        check_int(rung, "a rung", low=0)
     codes = np.unique(Y[rows].argmax(axis=1), return_inverse=True)[1]
     per_row, hits = np.zeros(rows.size), np.zeros(rows.size)
     for Z in placed.without(rows, rungs):
@@ -227,7 +229,7 @@ def visible_score(
     Raises DataError as `forecast_score`, and where neither half of the samples holds a pair.
     """
     placed = _Placed.of(relation, n_components, X, chart, on, source)
-    half = np.random.default_rng(seed).permutation(placed.n) < placed.n // 2
+    half = generator(seed, "a forecast").permutation(placed.n) < placed.n // 2
     found = []
     for seen in (half, ~half):
         fit, rest = np.flatnonzero(seen[placed.source]), np.flatnonzero(~seen[placed.source])
@@ -281,13 +283,21 @@ class _Placed:
     @classmethod
     def of(cls, relation: Graph, K: int, X: Any, chart: Chart | None, on: Any, source: Any) -> _Placed:
         check_int(K, "n_components", low=1)
-        if len(X) != relation.n_samples:
-            raise DataError(f"X has {len(X)} rows, but the relation is over {relation.n_samples} samples")
+        if not isinstance(relation, Graph):
+            raise DataError(f"a relation must be a Graph, got {type(relation).__name__}; make one by ss.relations")
+        if not hasattr(X, "__len__") or len(X) != relation.n_samples:
+            raise DataError(
+                f"X has {len(X) if hasattr(X, '__len__') else 'no'} rows, but the relation is over "
+                f"{relation.n_samples} samples"
+            )
         if (on is None) != (source is None):
             raise DataError("on= are the samples that rows are views of, and source= says which: give both, or neither")
         chart = smooth_chart(X if on is None else on) if chart is None else chart
         if chart.n_coordinates < K:
-            raise DataError(f"the chart has {chart.n_coordinates} coordinates, fewer than n_components={K}")
+            raise DataError(
+                f"n_components={K} exceeds the {chart.n_coordinates} smooth coordinates that relations are judged by; "
+                f"choose at most {chart.n_coordinates}, or give more rows"
+            )
         Q = chart(X)
         if on is None:
             return cls(relation, K, chart, Q, Q, np.arange(len(X)))

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.data._checks import frozen
+from spectral_ssl.data._checks import check_real, frozen
 from spectral_ssl.embedding import Array
+from spectral_ssl.errors import DataError
 
 __all__ = ["Discriminant", "discriminant_left_out"]
 
@@ -43,10 +44,20 @@ class Discriminant:
 
 def discriminant_left_out(Z: Array, codes: Any, *, eta: float | None = None) -> Discriminant:
     """Z (n, K); codes (n,) whole numbers 0 .. C - 1, of which two at least occur; eta >= 0, None chooses it."""
+    Z, codes = np.asarray(Z, dtype=np.float64), np.asarray(codes)
+    if Z.ndim != 2 or 0 in Z.shape or not np.all(np.isfinite(Z)):
+        raise DataError(f"Z must be finite numbers (n, K), got shape {Z.shape}")
+    if codes.shape != Z.shape[:1] or codes.dtype.kind not in "iu" or codes.min() < 0 or np.ptp(codes) == 0:
+        raise DataError(
+            f"codes must be a whole number from 0 on for each of the {Z.shape[0]} rows, two of them unlike; for other "
+            "labels take np.unique(y, return_inverse=True)[1]"
+        )
+    if eta is not None:
+        check_real(eta, "eta", low=0)
     n, K = Z.shape
     size = float(((Z - Z.mean(axis=0)) ** 2).sum()) / K
     tried = [share * max(size, 1e-300) for share in SHARES] if eta is None else [eta]
-    found = [_probabilities(Z, np.asarray(codes), value) for value in tried]
+    found = [_probabilities(Z, codes, value) for value in tried]
     own = [p[np.arange(n), codes] for p in found]
     best = int(np.argmax([float(np.log(np.maximum(p, LEAST)).mean()) for p in own]))
     hits = (found[best].argmax(axis=1) == codes) & (own[best] > 0)
@@ -62,6 +73,11 @@ def _probabilities(Z: Array, codes: Any, eta: float) -> Array:
     means = (Y.T @ Z) / np.maximum(count, 1)[:, None]
     d = Z - means[codes]  # (n, K)
     values, V = linalg.eigh(d.T @ d)
+    if not values.min() + eta > Z.shape[1] * linalg.EPS * values.max():
+        raise DataError(
+            f"the rows do not scatter about their class means in all {Z.shape[1]} dimensions, so eta must be positive; "
+            "leave it out to have it chosen"
+        )
     P = (V / np.maximum(np.maximum(values, 0.0) + eta, 1e-300)) @ V.T
     left = count[codes] - 1  # rows of the own class without this one
     a = np.divide(count[codes], left, out=np.zeros(n), where=left > 0)
