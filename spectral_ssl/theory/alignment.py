@@ -60,7 +60,7 @@ class Alignment:
     def captured(self, n_components: int) -> float:
         """Share of the label energy in the first K eigenvectors: R^2 of a linear probe on them, on its own rows."""
         K = check_int(n_components, "n_components", low=0)
-        if K > self.energy.size and not self.complete:
+        if self.energy.size < K and not self.complete:
             raise DataError(f"{self.energy.size} eigenvectors are held, {K} were asked for")
         return float(self.energy[:K].sum())
 

@@ -25,8 +25,9 @@ S)^2 = 2 tr S - n, so that
     sum_i |y_i - (SY)_i|^2 / (1 - S_ii)^2  leave-one-out: exactly the error on each row of a probe that never saw it
                                            (Allen 1974); of these the only one that needs no equal noise
 
-`noise` is estimated by what all R directions leave: |Y - S_R Y|^2 / (n - 1 - R), R their rank, unbiased where F lies in their span,
-too large where it does not. Noise of one-hot labels is that of a draw from the class probabilities, and is not equal.
+`noise` is estimated by what all R directions leave: |Y - S_R Y|^2 / (n - 1 - R), R their rank, unbiased where F
+lies in their span, too large where it does not. Noise of one-hot labels is that of a draw from the class probabilities,
+and is not equal.
 
 Source: ridge regression's bias and variance (Hoerl & Kennard 1970), read along h; the rest derived here.
 """
