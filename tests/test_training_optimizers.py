@@ -335,6 +335,16 @@ def test_default_rates_lower_the_loss_of_every_method(optimizer: str, name: str,
         assert run.loss < still.loss
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", ["vicreg", "frobenius_simclr"])
+def test_the_default_rate_of_sgd_on_eight_pairs_diverges_from_no_start(name: str, seed: int) -> None:
+    for options in ({}, {"X": features()}):
+        given: dict[str, Any] = {"optimizer": "sgd", "batch_size": 8, "seed": seed, **options}
+        still = ss.train(METHOD_CASES[name], relation(), K, learning_rate=1e-300, max_iter=1, **given)
+        run = ss.train(METHOD_CASES[name], relation(), K, schedule="cosine", max_iter=60, **given)
+        assert run.loss < still.loss
+
+
 def test_free_embeddings_train_on_batches() -> None:
     method, graph = ss.SSLEY(), relation()
     best = ss.optimum(method, graph, K).loss

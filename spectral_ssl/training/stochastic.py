@@ -26,7 +26,9 @@ from spectral_ssl.training.search import Clock
 __all__ = ["Batches", "Descent", "default_rate"]
 
 SAVE_SECONDS = 30.0  # between checkpoints, and 20 times what one takes
-SGD, SGD_NETWORK = 0.2, 0.01  # of the length of all parameters: what the first step of sgd moves them by
+# of the length of all parameters, what the first step of sgd moves them by: on the whole relation, on batches (the
+# gradients of eight pairs differ so much that 0.2 diverged from one start in twenty, 0.1 from none), of a network
+SGD, SGD_BATCHES, SGD_NETWORK = 0.2, 0.05, 0.01
 LARS = 0.05  # of the length of each tensor: what a step of lars moves it by
 ADAM = 0.05  # of the size of a matrix' entries: what each may move in a step of adam
 ADAM_NETWORK = 1e-3
@@ -85,9 +87,9 @@ def default_rate(plan: Plan, problem: Problem, pairs: Pairs | None) -> float:
     """The learning rate of an optimizer where none is given.
 
     adam: 1e-3 for a network, 0.05 of the size of its entries for a matrix. sgd: the first step moves all parameters by
-    0.2 (1 - momentum) of their size (a network's: 0.01); lars: each tensor by 0.05 (1 - momentum). The size is that at
-    the start, or roughly that of an optimum where it is larger; sgd on batches of free embeddings takes sqrt(2B / N) of
-    that.
+    0.2 (1 - momentum) of their size (on batches: 0.05, a network's: 0.01); lars: each tensor by 0.05 (1 - momentum).
+    The size is that at the start, or roughly that of an optimum where it is larger; sgd on batches of free embeddings
+    takes sqrt(2B / N) of that.
     """
     encoder = problem.encoder
     if plan.name == "lars":
@@ -121,7 +123,8 @@ def default_rate(plan: Plan, problem: Problem, pairs: Pairs | None) -> float:
         raise NumericalError(
             f"the gradient at the start has size {slope}, which sets no learning rate: give learning_rate="
         )
-    return (SGD if natural else SGD_NETWORK) * share * (1 - float(plan.options.get("momentum", 0.0))) * size / slope
+    step = SGD_NETWORK if not natural else SGD if pairs is None else SGD_BATCHES
+    return step * share * (1 - float(plan.options.get("momentum", 0.0))) * size / slope
 
 
 def _length(tensors: list[torch.Tensor]) -> float:
