@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,74 @@ def test_what_cannot_be_ranked_is_refused(table: Path, tmp_path: Path) -> None:
         forecast(relations="knn, labels", mend_shares=(0.5, 1.0), **quick)
     with pytest.raises(DataError, match="held out"):
         forecast(relations="knn, labels", trained=True, test_size=0.0, **quick)
+    two = {"relations": "knn, labels", **quick}
+    for mistake, words in [
+        ({"hurt": -2}, "hurt"),
+        ({"n_labels": -3}, "n_labels"),
+        ({"n_labels": 2}, "n_labels"),
+        ({"n_components": 0}, "n_components"),
+        ({"n_components": 500}, "at most"),
+        ({"pairs": tmp_path / "pairs.csv"}, "pair list"),
+        ({"n_views": 3}, "n_views"),
+        ({"encoder": "mlpp"}, "add --trained"),
+        ({"optimizer": "lbfgs"}, "add --trained"),
+        ({"batch_size": -1}, "add --trained"),
+        ({"max_iter": 5}, "add --trained"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            forecast(**{**two, **mistake})
+    same = tmp_path / "same.csv"
+    rows = table.read_text().splitlines()
+    same.write_text("\n".join([rows[0], *(row.rsplit(",", 1)[0] + ",0" for row in rows[1:])]))
+    with pytest.raises(DataError, match="not all equal"):
+        forecast(**{**two, "relations": "knn, knn(n_neighbors=3)", "data": str(same)})
+    one = tmp_path / "one.csv"
+    one.write_text("0,1\n")
+    with pytest.raises(DataError, match="pairs: no pair lies inside a half"):
+        forecast(
+            **{**two, "relations": "knn, pairs", "pairs": one, "label_free": True, "n_components": 2, "test_size": 0.0}
+        )
     assert not (tmp_path / "run").exists()
+
+
+def test_encoders_that_are_all_alike_leave_no_order_to_hold(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("spectral_ssl.experiments.forecast"), "linear_probe_score", _half)
+    found = forecast(
+        data=str(table), relations="knn, labels", n_components=2, hurt=0, trained=True, encoder="mlp(width=4, depth=1)",
+        max_iter=1, figures=False, out=tmp_path / "run",
+    )  # fmt: skip
+    assert "no order to hold" in found["answer"]
+    assert "nan" not in found["answer"]
+
+
+def _half(*rows: Any, **options: Any) -> float:
+    return 0.5
+
+
+def test_training_stopped_midway_keeps_the_ranking_and_what_was_trained(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, done = importlib.import_module("spectral_ssl.experiments.forecast"), []
+
+    def once(*rows: Any, **options: Any) -> float:
+        if done:
+            raise KeyboardInterrupt
+        done.append(0.5)
+        return 0.5
+
+    monkeypatch.setattr(module, "linear_probe_score", once)
+    with pytest.raises(KeyboardInterrupt):
+        forecast(
+            data=str(table), relations="knn, labels", n_components=2, hurt=0, trained=True, max_iter=1,
+            encoder="mlp(width=4, depth=1)", figures=False, out=tmp_path / "run",
+        )  # fmt: skip
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    kept = [row for row in record["result"]["rows"] if "rank" in row]
+    assert [row["rank"] for row in kept] == [1, 2]
+    assert [row.get("trained_accuracy") for row in kept] == [0.5, None]
 
 
 def test_the_command_prints_the_ranking(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

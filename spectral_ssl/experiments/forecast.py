@@ -6,6 +6,8 @@ labels, by what can be seen of it. Then the pairs of one relation are judged, an
 
 from __future__ import annotations
 
+import inspect
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -40,6 +42,7 @@ from spectral_ssl.training import train
 __all__ = ["forecast"]
 
 APART = 2.0  # standard errors of a paired difference at which two candidates are told apart
+TRAINED_ONLY = ("encoder", "optimizer", "batch_size", "max_iter")
 READS_LABELS = ("labels",)  # relations that labels make: mending them by labels says nothing
 QUESTION = "Which of these relations will give the best model, before any is trained?"
 
@@ -139,6 +142,7 @@ def forecast(
         recipe.check([loss], "linear")
     named = _named(relations, augmentations)
     shares = _shares(mend_shares)
+    _check_used(config, named)
     dataset = load_data(data, labels)
     by_labels = dataset.y is not None and not label_free
     if trained and (dataset.y is None or not test_size):
@@ -161,7 +165,15 @@ def forecast(
             )
         entries.append(Candidate(label, setting, setting.graph))
     examined = _examined(entries, mend) if mend is not None else None
-    steps = len(entries) * (2 if trained else 1) + (1 if hurt and by_labels else 0)
+    chart, chart_seconds = _chart(entries[0].setting.probe_train.X, seed)
+    with progress.task("forecast", total=len(entries)) as scoring:  # a refusal comes before a run is made
+        for candidate in entries:
+            try:
+                _score(candidate, chart, n_components, n_labels or None, by_labels, seed)
+            except DataError as error:
+                raise DataError(f"{candidate.label}: {error}") from error
+            scoring.advance(text=f"{candidate.label}: {candidate.score:.3f}")
+    steps = (len(entries) if trained else 0) + (1 if hurt and by_labels else 0)
     with experiment(
         "",
         config,
@@ -173,11 +185,12 @@ def forecast(
         notes=[] if by_labels else [LABEL_FREE_NOTE],
     ) as report:
         report.payload["data"] = data_summary(entries[0].setting, dataset)
-        chart = _scored(entries, n_components, n_labels or None, by_labels, seed, report)
+        report.payload["chart_seconds"] = chart_seconds
         entries.sort(key=lambda c: -c.score)
-        if trained:
-            _train_all(entries, loss, n_components, recipe, seed, report)
         _rows(entries, by_labels, report)
+        for candidate in entries if trained else ():
+            _train(candidate, loss, n_components, recipe, seed, report)
+            _rows(entries, by_labels, report)  # what is stopped midway keeps the ranking, and the encoders trained
         mended = None
         if hurt and by_labels:
             chosen = examined or next((c for c in entries if _head(c) not in READS_LABELS), None)
@@ -190,6 +203,8 @@ def forecast(
         report.run.write(report.payload)
     return report.payload
 
+
+NEUTRAL = {name: parameter.default for name, parameter in inspect.signature(forecast).parameters.items()}
 
 LABEL_FREE_NOTE = (
     "ranked without labels: whether what the pairs agree on is what a task asks for cannot be seen; pairs of equal "
@@ -222,6 +237,24 @@ def _shares(values: Sequence[float]) -> list[float]:
     return found
 
 
+def _check_used(config: dict[str, Any], named: Sequence[tuple[str, str, str | None]]) -> None:
+    """Refuse numbers out of range, and options that would change nothing."""
+    if config["hurt"] < 0:
+        raise DataError(f"hurt must be a number of pairs to list, or 0 for none, got {config['hurt']}")
+    if config["n_labels"] < 0 or config["n_labels"] in (1, 2):
+        raise DataError(f"n_labels must be at least 3, or 0 for up to a third of all samples, got {config['n_labels']}")
+    heads = {spec.parse_call(relation)[0] for _, relation, _ in named}
+    if config["pairs"] is not None and "pairs" not in heads:
+        raise DataError(
+            "a pair list was given, but no relation pairs is ranked; name it, as in --relations 'knn, pairs'"
+        )
+    if config["n_views"] != NEUTRAL["n_views"] and "views" not in heads:
+        raise DataError("n_views is of views that are made, but none are ranked; give --augmentations, or leave it out")
+    unused = [name for name in TRAINED_ONLY if config[name] != NEUTRAL[name]]
+    if unused and not config["trained"]:
+        raise DataError(f"{unused[0]} is of trained encoders, and none is trained; add --trained, or leave it out")
+
+
 def _head(candidate: Candidate) -> str:
     return spec.parse_call(candidate.setting.relation)[0]
 
@@ -237,50 +270,42 @@ def _examined(entries: Sequence[Candidate], mend: str) -> Candidate:
 # -------------------------------------------------------------------------------------------------------------- ranking
 
 
-def _scored(
-    entries: Sequence[Candidate],
-    K: int,
-    n_labels: int | None,
-    by_labels: bool,
-    seed: int,
-    report: Report,
-) -> Chart:
-    """Judge every candidate; the chart all of them share."""
-    originals = entries[0].setting.probe_train
+def _chart(X: Any, seed: int) -> tuple[Chart, float]:
+    """The chart all candidates share, and the seconds it took."""
     started = time.perf_counter()
-    chart = smooth_chart(originals.X, seed=seed)
-    report.payload["chart_seconds"] = time.perf_counter() - started
-    for candidate in entries:
-        rows, graph = candidate.setting.data, candidate.graph
-        started = time.perf_counter()
-        shared: dict[str, Any] = {"X": rows.X, "chart": chart, "seed": seed, **candidate.on}
-        if by_labels:
-            candidate.judged = forecast_score(graph, K, originals.y, n_labels=n_labels, **shared)
-        else:
-            candidate.visible = visible_score(graph, K, **shared)
-        candidate.seconds = time.perf_counter() - started
-        report.task.advance(text=f"{candidate.label}: {candidate.score:.3f}")
-    return chart
+    return smooth_chart(X, seed=seed), time.perf_counter() - started
 
 
-def _train_all(entries: Sequence[Candidate], loss: Method, K: int, recipe: Recipe, seed: int, report: Report) -> None:
-    for candidate in entries:
-        setting = candidate.setting
-        run = train(loss, candidate.graph, K, X=setting.data.X, seed=seed, max_iter=recipe.max_iter, **recipe.options())
-        train_set, test_set = setting.probe_train, setting.probe_test
-        assert test_set is not None
-        Z, held = run.embedding.transform(train_set.X), run.embedding.transform(test_set.X)
-        on, off = train_set.labelled, test_set.labelled
-        candidate.accuracy = linear_probe_score(
-            Z[on], _y(train_set)[on], held[off], _y(test_set)[off], classification=train_set.is_classification
-        )
-        candidate.rankme = effective_rank(Z)
-        candidate.train_seconds = run.seconds
-        report.task.advance(text=f"trained on {candidate.label}: {candidate.accuracy:.3f}")
+def _score(candidate: Candidate, chart: Chart, K: int, n_labels: int | None, by_labels: bool, seed: int) -> None:
+    """Judge one candidate, by labels or by what can be seen without."""
+    rows, graph = candidate.setting.data, candidate.graph
+    started = time.perf_counter()
+    shared: dict[str, Any] = {"X": rows.X, "chart": chart, "seed": seed, **candidate.on}
+    if by_labels:
+        candidate.judged = forecast_score(graph, K, candidate.setting.probe_train.y, n_labels=n_labels, **shared)
+    else:
+        candidate.visible = visible_score(graph, K, **shared)
+    candidate.seconds = time.perf_counter() - started
+
+
+def _train(candidate: Candidate, loss: Method, K: int, recipe: Recipe, seed: int, report: Report) -> None:
+    setting = candidate.setting
+    run = train(loss, candidate.graph, K, X=setting.data.X, seed=seed, max_iter=recipe.max_iter, **recipe.options())
+    train_set, test_set = setting.probe_train, setting.probe_test
+    assert test_set is not None
+    Z, held = run.embedding.transform(train_set.X), run.embedding.transform(test_set.X)
+    on, off = train_set.labelled, test_set.labelled
+    candidate.accuracy = linear_probe_score(
+        Z[on], _y(train_set)[on], held[off], _y(test_set)[off], classification=train_set.is_classification
+    )
+    candidate.rankme = effective_rank(Z)
+    candidate.train_seconds = run.seconds
+    report.task.advance(text=f"trained on {candidate.label}: {candidate.accuracy:.3f}")
 
 
 def _rows(entries: Sequence[Candidate], by_labels: bool, report: Report) -> None:
-    """The table, best first; whether each is told apart from the one below it."""
+    """The table, best first; whether each is told apart from the one below it. Takes the place of an earlier one."""
+    report.payload["rows"] = []
     for rank, candidate in enumerate(entries, start=1):
         row: dict[str, Any] = {"relation": candidate.label, "rank": rank, "score": candidate.score}
         if candidate.judged is not None:
@@ -293,7 +318,9 @@ def _rows(entries: Sequence[Candidate], by_labels: bool, report: Report) -> None
                 row["apart_from_next"] = "yes" if gap > APART * error else "no"
         if candidate.visible is not None:
             v = candidate.visible
-            row |= {"error": v.agreement_error * v.coverage, "agreement": v.agreement, "coverage": v.coverage}
+            error = v.agreement_error * v.coverage  # nan where one half alone has pairs
+            row |= {"error": None if math.isnan(error) else error}
+            row |= {"agreement": v.agreement, "coverage": v.coverage}
         if candidate.accuracy is not None:
             row |= {
                 "trained_accuracy": candidate.accuracy,
@@ -323,7 +350,8 @@ def _rows(entries: Sequence[Candidate], by_labels: bool, report: Report) -> None
 def _answer(entries: Sequence[Candidate], by_labels: bool, trained: bool, mended: dict[str, Any] | None) -> str:
     best, row = entries[0], entries[0].row
     what = "foretold on rows unseen" if by_labels else "visible without labels"
-    told = f"{best.label} comes first, {times(best.score)} (+- {times(row.get('error') or 0.0)}) {what}"
+    spread = "" if row["error"] is None else f" (+- {times(row['error'])})"
+    told = f"{best.label} comes first, {times(best.score)}{spread} {what}"
     tied = 0
     while tied < len(entries) - 1 and by_labels:
         gap, error = paired_difference(_judged(best), _judged(entries[tied + 1]))
@@ -337,9 +365,12 @@ def _answer(entries: Sequence[Candidate], by_labels: bool, trained: bool, mended
         rival = _spearman([c.rankme for c in entries], [c.accuracy for c in entries])
         spent = sum(c.train_seconds or 0.0 for c in entries)
         told += (
-            f". Trained, the order holds to a rank correlation of {rho:.2f} (RankMe of the trained encoders: "
-            f"{rival:.2f}); training took {spent:.0f} s, the forecast {sum(c.seconds for c in entries):.2g} s"
+            ". Trained, there is no order to hold: all scores are equal, or all accuracies"
+            if rho is None
+            else f". Trained, the order holds to a rank correlation of {rho:.2f}"
         )
+        told += "" if rho is None or rival is None else f" (RankMe of the trained encoders: {rival:.2f})"
+        told += f"; training took {spent:.0f} s, the forecast {sum(c.seconds for c in entries):.2g} s"
     if mended is not None and mended["pairs"]:
         told += (
             f". {mended['relation']}: without its worst {mended['pairs']:,} pairs ({100 * mended['share']:.0f} %) K "
@@ -359,8 +390,9 @@ def _judged(candidate: Candidate) -> Forecast:
     return candidate.judged
 
 
-def _spearman(x: Sequence[Any], y: Sequence[Any]) -> float:
-    return float(scipy.stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else float("nan")
+def _spearman(x: Sequence[Any], y: Sequence[Any]) -> float | None:
+    """None where one side is all ties: there is no order."""
+    return float(scipy.stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else None
 
 
 def _curves(
