@@ -186,6 +186,25 @@ def test_numbers_are_predicted_by_r2(blobs: tuple, tmp_path: Path) -> None:
     assert "predicted R²" in out["answer"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_row_left_to_predict_has_an_r2_in_units_of_all_labels(blobs: tuple, tmp_path: Path) -> None:
+    X, y = blobs[2], blobs[2][:, 0] - 0.5 * blobs[2][:, 1]
+    np.save(tmp_path / "numbers.npy", y)
+    train, _ = ss.Dataset(name="blobs", X=X, y=y).split(0.33, 0)
+    out = path(
+        data=str(blobs[0]), labels=tmp_path / "numbers.npy", n_components=K, values=[0.02], test_size=0.33,
+        probe_ridge=RIDGE, n_labels=train.size - 1, draws=2, figures=False, out=tmp_path / "one",
+    )  # fmt: skip
+    graph = ss.relations.knn(ss.Dataset(name="train", X=X[train]))
+    Z = ss.optimum(ss.VICReg(invariance=0.02), graph, K, X=X[train]).embedding.Z
+    rng, t, found = np.random.default_rng(0), y[train], []
+    for _ in range(2):
+        *on, off = rng.permutation(train.size)
+        told = Ridge(alpha=RIDGE * len(on)).fit(Z[on], t[on]).predict(Z[[off]])
+        found.append(1 - (told[0] - t[off]) ** 2 / t.var())
+    assert out["rows"][0]["predicted"] == pytest.approx(np.mean(found))
+
+
 def test_barlow_twins_is_followed_along_its_redundancy(blobs: tuple, tmp_path: Path) -> None:
     X, y, *_ = split(blobs)
     out = path(
@@ -231,6 +250,10 @@ def test_figures_and_the_command_line(blobs: tuple, tmp_path: Path, capsys: pyte
         ({"method": "barlow_twins", "values": [0.5, 2.0]}, "end at 1"),
         ({"values": [0.1, 0.2], "n_values": 5}, "leave n_values"),
         ({"low": 2.0, "high": 1.0}, "low < high"),
+        ({"values": [-1.0, 1.0]}, r"values must be finite numbers >= 0.*-1.0"),
+        ({"values": [float("nan")]}, "values must be finite"),
+        ({"values": []}, "values must be finite numbers >= 0, at least one"),
+        ({"n_values": 0}, "n_values must be at least 2.*got 0"),
         ({"n_labels": 40}, "n_labels must be"),
         ({"probe_ridge": -1.0}, "probe_ridge"),
     ],

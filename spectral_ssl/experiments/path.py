@@ -197,7 +197,11 @@ def _path(
         if (n_values, low, high) != (None, None, None):
             raise DataError("values are given: leave n_values, low and high out")
         grid: Any = sorted(set(values))
+        if not grid or not all(0 <= value < math.inf for value in grid):
+            raise DataError(f"values must be finite numbers >= 0, at least one, as in 0.1,0.3,1; got {list(values)}")
     else:
+        if n_values is not None and n_values < 2:
+            raise DataError(f"n_values must be at least 2, for both ends of the grid, got {n_values}; or give --values")
         many = n_values if n_values is not None else N_SEARCHED if method.searches and K > 1 else 100
         if isinstance(method, BarlowTwins):
             many = n_values if n_values is not None else 100
@@ -205,8 +209,8 @@ def _path(
         if low is not None or high is not None:
             ends = along(2).values
             first, last = (float(ends[0]) if low is None else low), (float(ends[1]) if high is None else high)
-            if not 0 < first < last < math.inf or many < 2:
-                raise DataError(f"a grid of {many} values from {first:g} to {last:g}: it needs 0 < low < high and two")
+            if not 0 < first < last < math.inf:
+                raise DataError(f"a grid of values from {first:g} to {last:g} is none: it needs 0 < low < high")
             grid = np.geomspace(first, last, many)
     if isinstance(method, BarlowTwins) and not isinstance(grid, int) and len(grid) and max(grid) > 1:
         raise DataError(f"a redundancy above 1 has no closed form to follow, got {max(grid):g}; end at 1")

@@ -137,7 +137,8 @@ def _scored(predicted: Array, y: Any, rows: ProbeRows) -> Array:
     """Hits (n,), or 1 - squared error / variance for numbers."""
     if rows.classification:
         return np.asarray(np.unique(rows.y)[predicted.argmax(axis=1)] == y, dtype=np.float64)
-    return np.asarray(1 - (y - predicted[:, 0]) ** 2 / np.var(y))
+    spread = np.var(y) or np.var(rows.y)  # one row to judge by has no spread of its own
+    return np.asarray(1 - (y - predicted[:, 0]) ** 2 / spread)
 
 
 def _held_out(Z: Array, Y: Array, Z_test: Array, rows: ProbeRows, eta: float) -> tuple[Array, float | None]:
