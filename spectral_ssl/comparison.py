@@ -77,7 +77,9 @@ def principal_angles(first: Any, second: Any) -> Array:
 
 def align(Z: Array, reference: Array) -> Array:
     """Z moved onto the reference by the best rotation and one scale (orthogonal Procrustes); (N, K) each, centred."""
-    return _rotated(Z, reference)[0][:, : reference.shape[1]]
+    unit = _unit(reference)
+    moved: Array = _rotated(Z / _unit(Z), reference / unit)[0][:, : reference.shape[1]] * unit
+    return moved
 
 
 def _rotated(Z: Array, reference: Array) -> tuple[Array, Array]:
@@ -99,7 +101,7 @@ def _procrustes(a: Embedding, b: Embedding) -> float:
 
     The embedding with fewer columns is padded by zero ones.
     """
-    A, B = _rotated(a.Z, b.Z)
+    A, B = _rotated(a.Z / _unit(a.Z), b.Z / _unit(b.Z))
     size = float((B**2).sum())
     return float(((A - B) ** 2).sum()) / size if size > 0 else float("nan")
 
@@ -107,6 +109,7 @@ def _procrustes(a: Embedding, b: Embedding) -> float:
 def _linear_cka(a: Embedding, b: Embedding) -> float:
     """|Z1'H Z2|_F^2 / (|Z1'H Z1|_F |Z2'H Z2|_F) (Kornblith et al. 2019): 1 is equal up to rotation and scale."""
     A, B = a.Z - a.Z.mean(axis=0), b.Z - b.Z.mean(axis=0)
+    A, B = A / _unit(A), B / _unit(B)
     size = float(np.linalg.norm(A.T @ A) * np.linalg.norm(B.T @ B))
     return float(((A.T @ B) ** 2).sum()) / size if size > 0 else float("nan")
 
@@ -139,6 +142,12 @@ def _as_embedding(Z: Any, name: str) -> Embedding:
     return Z if isinstance(Z, Embedding) else Embedding(Z=array)
 
 
+def _unit(Z: Array) -> float:
+    """The power of two below the largest entry: divided by it no digit changes, and powers of entries are numbers."""
+    largest = float(np.abs(Z).max(initial=0.0))
+    return float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1)) if largest > 0 else 1.0
+
+
 def _padded(A: Array, B: Array) -> tuple[Array, Array]:
     K = max(A.shape[1], B.shape[1])
     return tuple(np.hstack([M, np.zeros((M.shape[0], K - M.shape[1]))]) for M in (A, B))  # type: ignore[return-value]
@@ -153,19 +162,27 @@ def scaled(Z_train: Array, Z_test: Array) -> tuple[Array, Array]:
     One size for all columns: what a probe says must not depend on the rotation an optimum leaves free.
     """
     mean = Z_train.mean(axis=0)
-    size = float(np.sqrt(((Z_train - mean) ** 2).sum(axis=1).mean())) or 1.0
-    return (Z_train - mean) / size, (Z_test - mean) / size
+    A, B = Z_train - mean, Z_test - mean
+    unit = _unit(A)
+    A, B = A / unit, B / unit
+    size = float(np.sqrt((A**2).sum(axis=1).mean())) or 1.0
+    return A / size, B / size
 
 
 def _checked(Z_train: Any, y_train: Any, Z_test: Any, y_test: Any) -> tuple[Array, Array]:
     """Both `scaled`; DataError for rows that do not fit each other or their labels."""
-    A, B = (np.asarray(Z, dtype=np.float64) for Z in (Z_train, Z_test))
+    try:
+        A, B = (np.asarray(Z, dtype=np.float64) for Z in (Z_train, Z_test))
+        n_train, n_test = len(y_train), len(y_test)
+    except (TypeError, ValueError):
+        raise DataError("a probe needs embeddings of numbers (n, K), and a label for each of their rows") from None
+    if any(np.asarray(y).dtype.kind == "f" and not np.all(np.isfinite(y)) for y in (y_train, y_test)):
+        raise DataError("labels to probe hold NaN or infinite values; leave rows without a label out")
     if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[1] or not A.size or not B.size:
         raise DataError(f"a probe needs rows of one width to train and to test on, got shapes {A.shape} and {B.shape}")
-    if len(y_train) != A.shape[0] or len(y_test) != B.shape[0]:
+    if n_train != A.shape[0] or n_test != B.shape[0]:
         raise DataError(
-            f"{A.shape[0]} training and {B.shape[0]} test rows need as many labels, got {len(y_train)} and "
-            f"{len(y_test)}"
+            f"{A.shape[0]} training and {B.shape[0]} test rows need as many labels, got {n_train} and {n_test}"
         )
     if not (np.all(np.isfinite(A)) and np.all(np.isfinite(B))):
         raise DataError("an embedding to probe holds NaN or infinite values")

@@ -241,8 +241,8 @@ def test_directions_that_are_none_use_up_no_rows(extra: str, ridge: float) -> No
         (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0, 1.0]), "one number per direction"),
         (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0], ridge=-1.5), "ridge must be a number"),
         (lambda: ridge_risk([1.0, 2.0], [1.0, 1.0], noise=-1.0), "noise must be a number"),
-        (lambda: ridge_risk("ab", [1.0, 1.0]), "h must be numbers"),
-        (lambda: probe_path(np.eye(N), np.ones(N), np.array(["a"] * N)), "one-hot columns"),
+        (lambda: ridge_risk("ab", [1.0, 1.0]), "h must be an array"),
+        (lambda: probe_path(np.eye(N), np.ones(N), np.array(["a"] * N)), "one-hot for classes"),
         (lambda: probe_path(np.eye(N), np.ones(N), np.eye(N), ridge=None), "ridge must be a number"),  # type: ignore[arg-type]
         (lambda: probe_path(np.zeros((0, 2)), np.ones(2), np.zeros((0, 1))), "nothing to probe"),
     ],

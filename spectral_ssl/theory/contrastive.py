@@ -53,6 +53,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Spectra
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["ProbeBound", "UncentredIdentity", "cross_class_mass", "probe_bound", "uncentred_identity"]
 
@@ -102,7 +103,7 @@ def uncentred_identity(Z: Any, graph: Graph, weight: float = 1.0) -> UncentredId
 
     Raises DataError for Z of another shape or not finite, and for a weight that is not a number.
     """
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or Z.shape[0] != graph.n_samples or Z.shape[1] == 0:
         raise DataError(f"Z has shape {Z.shape}, expected ({graph.n_samples}, K) for this relation")
     if not np.all(np.isfinite(Z)):

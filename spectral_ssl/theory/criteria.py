@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl.errors import DataError
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Duality", "duality"]
 
+LARGEST = 1e50  # entry of Z: sums of its fourth powers are numbers still
 EQUAL_TOL = 1e-9  # relative spread of squared norms that counts as equal: normalised rows spread by 1e-15
 
 
@@ -59,11 +61,13 @@ def duality(Z: Any) -> Duality:
 
     Raises DataError for Z not (N, K) or not finite.
     """
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or 0 in Z.shape:
         raise DataError(f"Z has shape {Z.shape}, expected (N, K): a row per sample, a column per component")
     if not np.all(np.isfinite(Z)):
         raise DataError(f"Z holds {np.count_nonzero(~np.isfinite(Z))} NaN or infinite values")
+    if np.abs(Z).max() > LARGEST:
+        raise DataError(f"Z must have entries of at most {LARGEST:g}, whose fourth powers are numbers; scale it down")
     N, K = Z.shape
     G = Z.T @ Z
     rows, columns = (Z**2).sum(axis=1), G.diagonal()

@@ -20,6 +20,7 @@ from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.linalg import svd
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Collapse", "collapse"]
 
@@ -49,7 +50,7 @@ class Collapse:
 
 def collapse(Z: Any) -> Collapse:
     """How Z (N, K) has collapsed. Raises DataError for Z not (N, K) or not finite."""
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or 0 in Z.shape or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K), a row per sample, got shape {Z.shape}")
     N = Z.shape[0]

@@ -79,6 +79,7 @@ from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Spectra, Spectrum
 from spectral_ssl.theory._bernoulli import STEPS_MAX, Curves, Rates, along, crossing, riccati, sigmoids
 from spectral_ssl.theory._flows import check_decouples, coordinates, landscape, of_scores, outside, rates, unit
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Flow", "integrated_flow", "measured_flow", "predicted_flow"]
 
@@ -258,7 +259,7 @@ def measured_flow(
     spectra = as_spectra(relation, X)
     if spectra.graph is None or (spectra.model != "free" and spectra.X is None):
         raise DataError("snapshots are compared sample by sample: give the graph, and X in the linear model")
-    t, Z = _times(times), _numbers(snapshots, "snapshots")
+    t, Z = _times(times), as_numbers(snapshots, "snapshots")
     if Z.ndim != 3 or Z.shape[:2] != (t.size, spectra.n_samples) or not np.all(np.isfinite(Z)):
         raise DataError(
             f"snapshots must be finite numbers of shape ({t.size} times, {spectra.n_samples} samples, K), got {Z.shape}"
@@ -324,7 +325,7 @@ def _check_scale(init_scale: float) -> None:
 
 def _checked(W0: Any, spectrum: Spectrum, spectra: Spectra | None, K: int) -> Array:
     E = spectrum.vectors if spectrum.weights is None else spectrum.weights
-    W = _numbers(W0, "W0")
+    W = as_numbers(W0, "W0").copy()
     if np.all(np.isfinite(W)) and np.abs(W).max(initial=0.0) > LARGEST:
         raise DataError(f"W0 must have entries of at most {LARGEST:g}, whose fourth powers are numbers; scale it down")
     if W.shape != (E.shape[0], K) or not np.all(np.isfinite(W)):
@@ -332,15 +333,8 @@ def _checked(W0: Any, spectrum: Spectrum, spectra: Spectra | None, K: int) -> Ar
     return W
 
 
-def _numbers(values: Any, name: str) -> Array:
-    try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} must be an array of numbers, got {type(values).__name__}") from None
-
-
 def _times(times: Any) -> Array:
-    t = np.atleast_1d(_numbers(times, "times"))
+    t = np.atleast_1d(as_numbers(times, "times").copy())
     if t.ndim != 1 or t.size == 0 or not np.all(np.isfinite(t)) or t[0] < 0 or np.any(np.diff(t) <= 0):
         raise DataError("times must be one row of finite numbers, strictly ascending, from 0 on")
     return t

@@ -34,11 +34,12 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.data._checks import frozen
+from spectral_ssl.data._checks import check_int, frozen
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.spectrum import TIE_TOL, Model, Pencil, Spectrum
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Energies", "centred", "eigen_energies"]
 
@@ -74,7 +75,8 @@ class Energies:
 
     def outside_top(self, n_components: int) -> float:
         """Share of the energy outside the first K eigenvectors."""
-        return self._share(self.total - float(self.energies[:n_components].sum()))
+        K = check_int(n_components, "n_components", low=0)
+        return self._share(self.total - float(self.energies[:K].sum()))
 
     def _share(self, energy: float) -> float:
         if not self.total > 0:
@@ -117,9 +119,11 @@ def eigen_energies(
             f"{spectrum.pencil} pencil over {spectrum.model} maps has none here; give X rather than moments, or take "
             "another pencil"
         )
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or Z.shape[0] != graph.n_samples or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K) with N = {graph.n_samples} rows, got shape {Z.shape}")
+    if n_pairs is not None:
+        check_int(n_pairs, "n_pairs", low=0)
     F = centred(Z, graph, spectrum.pencil, unit_columns=unit_columns)
     total, norm2 = float((F**2).sum()), float(((F.T @ F) ** 2).sum())
     weight, q_0 = _metric(graph, spectrum.pencil)

@@ -37,6 +37,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.methods._barlow_qp import ZERO_TOL, programme
 from spectral_ssl.methods._diagonal import thresholded
 from spectral_ssl.theory._bernoulli import bernoulli
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["FILTERS", "Filter"]
 
@@ -101,7 +102,7 @@ def barlow_flow(a: Any, n_components: int, *, time: float = 1.0, init_scale: flo
 
 
 def _checked(a: Any, K: int) -> Array:
-    found = np.asarray(a, dtype=np.float64)
+    found = as_numbers(a, "a")
     if found.ndim != 1 or not np.all(np.isfinite(found)):
         raise DataError(f"a filter acts on one row of eigenvalues, got an array of shape {found.shape}")
     if np.any(np.abs(found) > 1 + RANGE_TOL) or np.any(np.diff(found) > RANGE_TOL):

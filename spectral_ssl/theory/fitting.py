@@ -54,6 +54,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
 from spectral_ssl.spectrum import Model, Pencil, Spectra
+from spectral_ssl.theory._numbers import as_numbers
 from spectral_ssl.theory.energies import Energies, eigen_energies
 
 __all__ = ["FAMILIES", "Family", "FilterFit", "Resemblance", "n_eigenpairs", "resemblance"]
@@ -191,7 +192,7 @@ def resemblance(Z: Any, relation: Graph | Spectra, *, X: Any = None, n_component
     graph = spectra.graph
     if spectra.model != "free" or graph is None:
         raise DataError("resemblance is to optima over all embeddings; pass a relation, or Spectra of it without data")
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or 0 in Z.shape or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K), got shape {Z.shape}")
     N, asked = Z.shape[0], Z.shape[1] if n_components is None else n_components

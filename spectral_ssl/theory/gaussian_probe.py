@@ -26,6 +26,7 @@ from spectral_ssl import linalg
 from spectral_ssl.data._checks import check_real, frozen
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Discriminant", "discriminant_left_out"]
 
@@ -44,7 +45,7 @@ class Discriminant:
 
 def discriminant_left_out(Z: Array, codes: Any, *, eta: float | None = None) -> Discriminant:
     """Z (n, K); codes (n,) whole numbers 0 .. C - 1, of which two at least occur; eta >= 0, None chooses it."""
-    Z, codes = np.asarray(Z, dtype=np.float64), np.asarray(codes)
+    Z, codes = as_numbers(Z, "Z"), np.asarray(codes)
     if Z.ndim != 2 or 0 in Z.shape or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (n, K), got shape {Z.shape}")
     if codes.shape != Z.shape[:1] or codes.dtype.kind not in "iu" or codes.min() < 0 or np.ptp(codes) == 0:

@@ -31,6 +31,7 @@ from spectral_ssl.comparison import linear_probe, scaled
 from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError, ResourceError
+from spectral_ssl.theory._numbers import as_numbers
 from spectral_ssl.theory.alignment import label_matrix
 
 __all__ = ["LeaveOneOut", "Probe", "leave_one_out"]
@@ -72,7 +73,7 @@ def leave_one_out(Z: Any, y: Any, *, probe: Probe = "logistic", ridge: float | N
     Raises DataError for fewer than three labels or labels that are all equal, ResourceError where the Hessian of a
     logistic probe is too large.
     """
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or 0 in Z.shape or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K), got shape {Z.shape}")
     Y, known, classification = label_matrix(y, Z.shape[0])

@@ -39,6 +39,7 @@ from spectral_ssl.methods._barlow_qp import ZERO_TOL, hadamard_order, programmes
 from spectral_ssl.methods._diagonal import Shares, critical
 from spectral_ssl.methods.base import FILTER_TOL, check_components
 from spectral_ssl.spectrum import Spectrum
+from spectral_ssl.theory._numbers import as_numbers
 from spectral_ssl.theory.filters import FILTERS
 
 __all__ = ["FILTERS", "Path", "invariance_path", "redundancy_path"]
@@ -251,7 +252,9 @@ def _values(values: Any, name: str, low: float, high: float) -> Array:
         if many < 2:
             raise DataError(f"a number of {name} must be at least 2, for the ends of the grid, got {many}")
         return np.geomspace(low, high, many)
-    found = np.atleast_1d(np.array(values, dtype=np.float64))
+    if isinstance(values, bool):
+        raise DataError(f"{name} must be one row of numbers, or how many, got {values}")
+    found = np.atleast_1d(as_numbers(values, name).copy())
     ascending = found.ndim == 1 and found.size and np.all(np.isfinite(found)) and not np.any(np.diff(found) <= 0)
     if not ascending or found[0] < 0:
         raise DataError(f"{name} must be one row of finite numbers >= 0, strictly ascending")

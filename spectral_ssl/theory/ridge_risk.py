@@ -43,6 +43,7 @@ from spectral_ssl import linalg
 from spectral_ssl.data._checks import check_real
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["ProbePath", "probe_path", "ridge_risk"]
 
@@ -121,10 +122,7 @@ def probe_path(
 
     Raises DataError for shapes that do not fit and numbers that are none.
     """
-    try:
-        V, c, Y = (np.asarray(a, dtype=np.float64) for a in (V, scales, Y))
-    except (TypeError, ValueError):
-        raise DataError("V, scales and Y must be numbers; give classes as one-hot columns") from None
+    V, c, Y = as_numbers(V, "V"), as_numbers(scales, "scales"), as_numbers(Y, "Y (one-hot for classes)")
     Y = Y[:, None] if Y.ndim == 1 else Y
     c = np.atleast_2d(c)
     if V.ndim != 2 or Y.ndim != 2 or V.shape[0] != Y.shape[0] or c.shape[1:] != V.shape[1:]:
@@ -178,10 +176,7 @@ def _shrinkage(h: Array, ridge: float) -> Array:
 
 def _numbers(values: Any, name: str) -> Array:
     """Finite numbers >= 0, but for the rounding of energies that are differences."""
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} must be numbers, got {values!r}") from None
+    found = as_numbers(values, name)
     if not np.all(np.isfinite(found)) or np.any(found < -1e-9 * np.abs(found).max(initial=0.0)):
         raise DataError(f"{name} must be finite numbers >= 0: squares of singular values, or of labels along them")
     return found

@@ -29,6 +29,7 @@ from spectral_ssl.data._checks import check_int, check_real, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
+from spectral_ssl.theory._numbers import as_numbers
 
 __all__ = ["Uniformity", "random_uniformity", "uniformity"]
 
@@ -89,7 +90,7 @@ def uniformity(
     """
     check_int(exact_max, "exact_max", low=0)
     check_int(n_sampled, "n_sampled", low=2)
-    Z = np.asarray(Z, dtype=np.float64)
+    Z = as_numbers(Z, "Z")
     if Z.ndim != 2 or Z.shape[0] != graph.n_samples or Z.shape[1] < 1 or not np.all(np.isfinite(Z)):
         raise DataError(f"Z must be finite numbers (N, K) with N = {graph.n_samples} rows, got shape {Z.shape}")
     size = np.abs(Z).max(axis=1)
