@@ -231,6 +231,13 @@ def test_the_safest_choice_has_the_least_greatest_loss() -> None:
     assert found["behind"] == pytest.approx(min(regret.values()))
 
 
+def test_one_method_alone_is_told_without_a_comparison() -> None:
+    alone = [row for row in world(lambda method, rate, m: 0.75) if row.method == LOW]
+    headline = advise(alone).headline
+    assert "Aligned pairs, 20 labels: VICReg, γ = 0.1 α/m_K, K = 4 reaches 75.0 %" in headline
+    assert "significant" not in headline
+
+
 def test_one_repeat_is_told() -> None:
     assert "One repeat" in advise(world(v3_world, repeats=1)).sentences[-1]
     assert "One repeat" not in " ".join(advise(world(v3_world)).sentences)

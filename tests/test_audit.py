@@ -16,6 +16,8 @@ from scipy.stats import ortho_group
 import spectral_ssl as ss
 from spectral_ssl.cli import main
 from spectral_ssl.experiments import audit
+from spectral_ssl.experiments.audit_words import fit_words
+from spectral_ssl.report.audit_figures import audit_figures
 from spectral_ssl.theory import sphere
 from spectral_ssl.theory.degeneracy import collapse
 from spectral_ssl.theory.energies import eigen_energies
@@ -494,6 +496,27 @@ def test_audit_of_any_representation_ends_with_findings_and_figures(kind: str, f
     }[kind] in said
     assert len(record["figures"]) == (0 if kind == "constant" else 2)
     assert record["labels"] is None
+
+
+def test_one_component_is_told_in_the_singular() -> None:
+    fit = {"label": "Laplacian Eigenmaps", "model": "free", "basis": "laplacian", "parameters": {"n_components": 1.0}}
+    assert fit_words(fit) == "Laplacian Eigenmaps at 1 component"
+    assert fit_words({**fit, "parameters": {"n_components": 11.0}}) == "Laplacian Eigenmaps at 11 components"
+
+
+def test_a_constant_representation_has_no_span_to_be_near_an_optimum(files: Path) -> None:
+    np.save(files / "other.npy", np.ones((90, 3)))
+    record = audit(files / "other.npy", methods="spectral_contrastive", figures=False, out=files / "c")
+    assert not [line for line in record["findings"] if "nearest: largest angle" in line]
+
+
+def test_directions_are_whole_numbers(files: Path) -> None:
+    np.save(files / "other.npy", np.load(files / "Z.npy")[:, :3])
+    audit(files / "other.npy", data=str(files / "X.npy"), methods="vicreg", figures=False, out=files / "d")
+    record = json.loads((files / "d" / "run.json").read_text())["result"]
+    left = dict(audit_figures(record))["spectrum"].axes[0]
+    shown = [tick for tick in left.get_xticks() if left.get_xlim()[0] <= tick <= left.get_xlim()[1]]
+    assert shown == [round(tick) for tick in shown]
 
 
 def test_the_command_takes_npy_and_csv_and_refuses_what_is_broken(

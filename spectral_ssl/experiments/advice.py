@@ -185,6 +185,8 @@ def _headline(regimes: Sequence[dict[str, Any]], abstract: str, say: _Words) -> 
 def _brief(found: dict[str, Any], say: _Words) -> str:
     best, as_good = found["best"], found["as_good"]
     where = f"{found['name'].capitalize()} pairs, {_budget(found['n_labels'], None)}"
+    if not found["comparisons"]:
+        return f"{where}: {best['name']} reaches {say.value(best['score'])}, with nothing to compare it to."
     if not found["significant"]:
         return f"{where}: nothing significant between the methods (best {say.value(best['score'])})."
     many = len(as_good) > FEW

@@ -29,6 +29,7 @@ PARAMETERS = {
 def fit_words(fit: Record) -> str:
     """A filter with its parameters: "VICReg at gamma / alpha = 0.05"."""
     told = [PARAMETERS[name].format(number(float(value), 2)) for name, value in fit["parameters"].items()]
+    told = ["1 component" if words == "1 components" else words for words in told]
     if "unit columns" in fit["basis"]:
         told.append("columns at equal variance")
     name = str(fit["label"]).removeprefix("linear ")
@@ -49,7 +50,8 @@ def audit_findings(payload: Record) -> list[str]:
         told.append(_sphere(payload["sphere"]))
     if payload.get("labels") is not None:
         told.append(_labels(payload["labels"], summary["n_components"]))
-    near = _nearest(payload["rows"])
+    constant = filters is not None and filters["best"] is None  # its span is of the mean alone
+    near = "" if constant else _nearest(payload["rows"])
     return [*told, *([near] if near else [])]
 
 

@@ -219,6 +219,7 @@ def spectrum_of_figure(payload: Payload) -> Figure | None:
     look: dict[str, Any] = {"color": INK, "marker": "o", "markersize": size, "markeredgecolor": "white"}
     left.plot(k, s / s[0], linewidth=3.0, clip_on=False, zorder=2.5, **look)
     left.set_ylim(0, 1.05)
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set_xlabel("direction")
     left.set_ylabel("singular value (largest = 1), centred")
     left.set_title("Singular values", weight="bold")
