@@ -78,3 +78,15 @@ def test_labels_that_no_probe_can_be_fitted_to_are_refused() -> None:
         for embedding, labels in ((Z, 3), ("text", y)):
             with pytest.raises(ss.DataError, match="a label for each"):
                 score(embedding, labels, Z, y, classification=False)  # type: ignore[arg-type]
+
+
+def test_a_dataset_serves_as_its_rows() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X = rng.standard_normal((60, 3)) + 2.0 * np.eye(3)[y]
+    data, graph = ss.Dataset(name="rows", X=X), ss.relations.knn(ss.Dataset(name="rows", X=X), n_neighbors=5)
+    for score in (
+        lambda X: theory.predicted_score(ss.VICReg(), graph, 2, y, X=X, folds=3).score,
+        lambda X: theory.forecast_score(graph, 2, y, X=X).score,
+    ):
+        assert score(data) == score(X)

@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl import linalg
-from spectral_ssl.data import as_rows
+from spectral_ssl.data import Dataset, as_rows
 from spectral_ssl.data._checks import check_int, frozen, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
@@ -285,6 +285,7 @@ class _Placed:
         check_int(K, "n_components", low=1)
         if not isinstance(relation, Graph):
             raise DataError(f"a relation must be a Graph, got {type(relation).__name__}; make one by ss.relations")
+        X, on = (given.X if isinstance(given, Dataset) else given for given in (X, on))
         if not hasattr(X, "__len__") or len(X) != relation.n_samples:
             raise DataError(
                 f"X has {len(X) if hasattr(X, '__len__') else 'no'} rows, but the relation is over "

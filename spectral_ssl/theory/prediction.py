@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl.comparison import linear_probe, linear_probe_score, scaled
+from spectral_ssl.data import as_rows
 from spectral_ssl.data._checks import as_labels, check_int, frozen, generator, missing_labels
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError, SpectralWarning
@@ -156,7 +157,7 @@ def _cross_fitted(
         raise DataError(f"folds must be a whole number from 2 to the {known.size} labelled rows, got {folds!r}")
     if labels.dtype.kind == "f":
         raise DataError("folds= is for relations made from classes, and these labels are numbers")
-    rows = np.asarray(X, dtype=np.float64)
+    rows = as_rows(X)
     part = np.empty(known.size, dtype=int)
     part[generator(seed, "a prediction by folds").permutation(known.size)] = np.arange(known.size) % folds
     hits = np.empty(known.size)
