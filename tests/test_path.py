@@ -52,6 +52,8 @@ def test_rows_are_those_of_separate_solves_and_of_probes_that_are_fitted(blobs: 
     one_hot = np.eye(3)[y]
     spread = ((one_hot - one_hot.mean(axis=0)) ** 2).sum()
     assert len(found["rows"]) == 8
+    sizes = [found["data"][key] for key in ("n_samples", "n_train", "n_test")]
+    assert sizes == [len(X) + len(X_test), len(X), len(X_test)]
     for row in found["rows"]:
         best = ss.optimum(ss.VICReg(invariance=row["invariance"]), graph, K, X=X)
         assert row["rank"] == best.rank

@@ -43,7 +43,7 @@ from spectral_ssl.experiments.misalignment import (
 )
 from spectral_ssl.experiments.outcomes import CHOSEN, logistic
 from spectral_ssl.experiments.probes import can_probe
-from spectral_ssl.experiments.setting import Setting, load_data, make_setting
+from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.experiments.significance import Judged, named
 from spectral_ssl.kernels import FeatureMap, feature_map
 from spectral_ssl.methods import InfoNCE
@@ -170,6 +170,7 @@ def align(
         command="align",
     ) as report:
         payload = report.payload
+        payload["data"] = data_summary(setting, dataset)
         cells: list[CellResult] = []
         for rate in rates_:
             cells += cells_of(plan, setting, stray, told, rate, lambda text: report.task.advance(text=text))

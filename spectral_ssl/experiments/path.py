@@ -21,7 +21,7 @@ from spectral_ssl.experiments.path_probes import (
     probed,
 )
 from spectral_ssl.experiments.rows import parse_methods
-from spectral_ssl.experiments.setting import Setting, load_data, make_setting, make_spectra
+from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
 from spectral_ssl.methods import BarlowTwins, VICReg
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
@@ -100,8 +100,9 @@ def path(
         raise DataError(f"probe_ridge must be a number >= 0, got {probe_ridge!r}")
     if draws < 2 or n_probes < 0:
         raise DataError(f"draws must be at least 2 and n_probes at least 0, got {draws} and {n_probes}")
+    dataset = load_data(data, labels)
     setting = make_setting(
-        load_data(data, labels), relation, pairs=pairs, n_views=n_views, transforms=transforms,
+        dataset, relation, pairs=pairs, n_views=n_views, transforms=transforms,
         standardize=standardize, test_size=test_size, seed=seed,
     )  # fmt: skip
     spectra = make_spectra(setting, model, kernel, ridge)
@@ -120,6 +121,7 @@ def path(
         notes=[told] if told else [],
         command="path",
     ) as report:
+        report.payload["data"] = data_summary(setting, dataset)
         records = [_row(found, i) for i in range(len(found))]
         best = None
         if rows is not None:
