@@ -70,7 +70,7 @@ def main() -> None:
                 print(f"{relation}, split {split}: {summary(here)}", file=sys.stderr, flush=True)
     record = {
         "benchmark": "prediction",
-        "arguments": vars(arguments) | {"json": str(arguments.json)},
+        "arguments": vars(arguments) | {"json": arguments.json.name},
         "machine": machine(),
         "rows": rows,
     }
