@@ -43,7 +43,7 @@ from spectral_ssl.experiments.misalignment import (
 )
 from spectral_ssl.experiments.outcomes import CHOSEN, logistic
 from spectral_ssl.experiments.probes import can_probe
-from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
+from spectral_ssl.experiments.setting import Setting, load_data, make_setting
 from spectral_ssl.experiments.significance import Judged, named
 from spectral_ssl.kernels import FeatureMap, feature_map
 from spectral_ssl.methods import InfoNCE
@@ -166,11 +166,11 @@ def align(
         steps=sum(repeats if stray.drawn(rate) else 1 for rate in rates_),
         progress=progress,
         setting=setting,
+        original=dataset,
         notes=[*made, *dataset.describe()],
         command="align",
     ) as report:
         payload = report.payload
-        payload["data"] = data_summary(setting, dataset)
         cells: list[CellResult] = []
         for rate in rates_:
             cells += cells_of(plan, setting, stray, told, rate, lambda text: report.task.advance(text=text))

@@ -24,6 +24,7 @@ import numpy as np
 
 from spectral_ssl import spec
 from spectral_ssl.comparison import GAP_JUDGED, principal_angles
+from spectral_ssl.data import Dataset
 from spectral_ssl.embedding import Array, Optimum
 from spectral_ssl.errors import DataError
 from spectral_ssl.experiments.compare import finish
@@ -80,13 +81,15 @@ def experiment(
     steps: int,
     progress: Progress,
     setting: Setting | None = None,
+    original: Dataset | None = None,
     notes: Iterable[str] = (),
     command: str = "experiment",
 ) -> Iterator[Report]:
     """A run directory and a record; both are finished, and figures drawn, when the block ends.
 
-    command: a line of `STUDIES` in report/plots.py and of `RENDERERS` in report/tables.py; `name` tells the studies of
-    one command apart, "" where it has one.
+    original: the data that were split, where the record is to name those; the training rows otherwise. command: a line
+    of `STUDIES` in report/plots.py and of `RENDERERS` in report/tables.py; `name` tells the studies of one command
+    apart, "" where it has one.
     """
     label = f"{command} {name}".strip()
     seed, out, figures = (config.get(key) for key in ("seed", "out", "figures"))
@@ -105,7 +108,7 @@ def experiment(
             "run": str(run.path),
         }
         if setting is not None:
-            payload["data"] = data_summary(setting, setting.probe_train)
+            payload["data"] = data_summary(setting, setting.probe_train if original is None else original)
             payload["relation"] = setting.summary()
             payload["notes"] += setting.notes
         with progress.task(label, total=steps) as task:

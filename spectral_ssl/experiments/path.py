@@ -21,7 +21,7 @@ from spectral_ssl.experiments.path_probes import (
     probed,
 )
 from spectral_ssl.experiments.rows import parse_methods
-from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
+from spectral_ssl.experiments.setting import Setting, load_data, make_setting, make_spectra
 from spectral_ssl.methods import BarlowTwins, VICReg
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
@@ -118,10 +118,10 @@ def path(
         steps=len(found),
         progress=progress,
         setting=setting,
+        original=dataset,
         notes=[told] if told else [],
         command="path",
     ) as report:
-        report.payload["data"] = data_summary(setting, dataset)
         records = [_row(found, i) for i in range(len(found))]
         best = None
         if rows is not None:

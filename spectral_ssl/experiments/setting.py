@@ -90,13 +90,15 @@ def load_data(data: str | Dataset, labels: Path | None = None) -> Dataset:
 
 
 def data_summary(setting: Setting, original: Dataset) -> dict[str, Any]:
-    """The data in a record."""
+    """The data in a record: those that were split, of which `original` may be the training rows alone."""
+    n_train = setting.probe_train.n_samples
+    n_test = 0 if setting.probe_test is None else setting.probe_test.n_samples
     return {
         "name": original.name,
-        "n_samples": original.n_samples,
+        "n_samples": n_train + n_test,
         "n_features": original.n_features,
-        "n_train": setting.probe_train.n_samples,
-        "n_test": 0 if setting.probe_test is None else setting.probe_test.n_samples,
+        "n_train": n_train,
+        "n_test": n_test,
         "n_classes": len(original.classes) if original.y is not None and original.is_classification else None,
         "has_labels": original.y is not None,
         "classes": [str(c) for c in original.classes] if original.y is not None and original.is_classification else [],
