@@ -113,7 +113,7 @@ def forecast(
         augmentations: Sets of transforms to rank as views, a semicolon between sets, as in
             "noise(scale=0.3); shift(pixels=1), rotation(degrees=10)".
         pairs: A csv or npz file of pairs i, j[, weight], for a relation pairs among the relations.
-        method: The loss that is to be trained, as in "vicreg", "infonce" or "barlow_twins".
+        method: The loss of --trained, as in "vicreg", "infonce" or "barlow_twins"; the ranking itself knows of no loss.
         n_components: Dimension K of the embeddings.
         n_labels: Labelled samples the ranking may read, drawn at random, 50 say; 0 takes up to a third of all.
         label_free: Rank without labels even where there are some.
