@@ -13,7 +13,7 @@ import torch
 from measure import relative
 
 import spectral_ssl as ss
-from spectral_ssl.experiments import bounds
+from spectral_ssl.experiments import proofs
 from spectral_ssl.methods import InfoNCE, _infonce_bounds, _infonce_signs, _infonce_solver
 from spectral_ssl.methods._infonce_kernels import uniformity
 
@@ -198,12 +198,12 @@ def test_a_single_row_alone_on_its_side_is_priced_at_every_temperature() -> None
 
 def test_a_search_for_a_bound_alone_takes_fewer_samples_when_cold(monkeypatch) -> None:
     graph, _ = neighbours(points(0))
-    monkeypatch.setattr(bounds, "SOLVE_MAX", 20)
-    assert bounds.free_optimum(InfoNCE(bounds.WARM), graph, 2) is not None
-    cold = InfoNCE(0.9 * bounds.WARM)
-    assert bounds.free_optimum(cold, graph, 2) is None
+    monkeypatch.setattr(proofs, "SOLVE_MAX", 20)
+    assert proofs.free_optimum(InfoNCE(proofs.WARM), graph, 2) is not None
+    cold = InfoNCE(0.9 * proofs.WARM)
+    assert proofs.free_optimum(cold, graph, 2) is None
     with pytest.raises(ss.NotClosedForm, match=f"up to 18 only at temperature {cold.temperature:g}"):
-        bounds.solve_free(cold, ss.Spectra(graph), 2)
+        proofs.solve_free(cold, ss.Spectra(graph), 2)
 
 
 # --- sizes, and what is refused ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,7 +183,7 @@ def test_checkpoints_are_written_on_the_way(tmp_path: Path, monkeypatch: pytest.
         ({"chunk_size": 3}, "chunk_size was"),
         ({"batch_loss": ss.losses.ssl_ey}, r"batch_loss was None and is now 'spectral_ssl.losses.ssl_ey \("),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 def test_another_runs_checkpoint_is_refused_and_left_alone(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     first = run(tmp_path, optimizer="adam", max_iter=5)
@@ -251,7 +252,7 @@ def test_no_bit_of_a_checkpoint_can_change_unnoticed(name: str, tmp_path: Path) 
         ({}, {"parameter.0": np.zeros((1, 1))}),
         ({}, {"parameter.0": np.full((8, D), "a")}),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 def test_a_checkpoint_written_by_another_is_refused(state: Any, arrays: Any, tmp_path: Path) -> None:
     options: dict[str, Any] = {"optimizer": "adam", "encoder": "mlp(width=8, depth=1)"}

@@ -1,6 +1,7 @@
 """Options of training that do not belong together, or lead nowhere: each is refused in words that help."""
 
 import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def features() -> np.ndarray:
         ({"seed": -1}, "seed"),
         ({"init_scale": 0.0}, "init_scale"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 def test_options_that_do_not_belong_are_refused_with_advice(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ss.DataError, match=words):

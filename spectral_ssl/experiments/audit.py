@@ -20,8 +20,8 @@ from spectral_ssl.experiments.audit_parts import (
     sphere_record,
 )
 from spectral_ssl.experiments.audit_words import audit_findings
-from spectral_ssl.experiments.bounds import Bound, best_bound, certificate_of, solve_free
 from spectral_ssl.experiments.compare import ALL_METHODS, finish
+from spectral_ssl.experiments.proofs import Proof, best_bound, certificate_of, solve_free
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import check_spread, load_data, make_setting
 from spectral_ssl.graph import Graph
@@ -185,7 +185,7 @@ def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spe
     bound = best_bound(method, graph, K, free=best)
     certificate = certificate_of(method, X, graph)
     if certificate is not None and certificate.lower_bound > bound.value:
-        bound = Bound(certificate.lower_bound, "the certificate of Z itself")
+        bound = Proof(certificate.lower_bound, "the certificate of Z itself")
     attainable = best.loss if best is not None else bound.value
     known = math.isfinite(attainable)
     collapse = method.collapse_loss(graph, K)

@@ -13,7 +13,7 @@ from typing import Any
 
 from spectral_ssl.embedding import Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
-from spectral_ssl.experiments.bounds import solve_free
+from spectral_ssl.experiments.proofs import solve_free
 from spectral_ssl.experiments.setting import Setting, make_spectra
 from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.solve import optimum

@@ -13,8 +13,8 @@ from spectral_ssl import spec
 from spectral_ssl.comparison import GAP_JUDGED, compare, effective_rank, exact_rank, principal_angles
 from spectral_ssl.embedding import Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, ResourceError, SpectralWarning
-from spectral_ssl.experiments.bounds import Bound, best_bound, free_optimum
 from spectral_ssl.experiments.probes import can_probe, embed_split, probe_scores
+from spectral_ssl.experiments.proofs import Proof, best_bound, free_optimum
 from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.references import ModelClasses, reference_optima
 from spectral_ssl.experiments.setting import Setting, make_spectra, subsample
@@ -212,7 +212,7 @@ def infonce_evaluations(N: int) -> int:
     return int(min(max(SIMILARITIES / N**2, 250), 2000))
 
 
-def _bound(run: TrainResult, setting: Setting, K: int) -> Bound:
+def _bound(run: TrainResult, setting: Setting, K: int) -> Proof:
     method = run.method
     if isinstance(method, InfoNCE) and method.similarity == "cosine":
         return best_bound(method, setting.graph, K, Z=run.embedding.Z, free=free_optimum(method, setting.graph, K))
@@ -224,7 +224,7 @@ def _assemble(
     setting: Setting,
     K: int,
     best: Optimum | None,
-    bound: Bound | None,
+    bound: Proof | None,
     run: TrainResult,
     seconds_closed: float,
 ) -> Row:
@@ -338,7 +338,7 @@ def _histories(runs: SeedRuns) -> dict[str, Any]:
     return found
 
 
-def _judgement(row: Row, best: Optimum | None, bound: Bound | None, run: TrainResult) -> list[str]:
+def _judgement(row: Row, best: Optimum | None, bound: Proof | None, run: TrainResult) -> list[str]:
     notes = []
     if not run.converged:
         notes.append(run.message)

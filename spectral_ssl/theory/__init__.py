@@ -1,6 +1,7 @@
 """Exact statements about losses and their optima, beyond the closed forms of the methods themselves."""
 
 from spectral_ssl.theory.alignment import Alignment, edge_homophily, label_alignment
+from spectral_ssl.theory.bound import Assumption, Bound
 from spectral_ssl.theory.contrastive import (
     ProbeBound,
     UncentredIdentity,
@@ -33,6 +34,8 @@ from spectral_ssl.theory.sphere import Uniformity, random_uniformity, uniformity
 __all__ = [
     "FILTERS",
     "Alignment",
+    "Assumption",
+    "Bound",
     "Chart",
     "Collapse",
     "Discriminant",

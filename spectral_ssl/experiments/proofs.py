@@ -20,14 +20,14 @@ from spectral_ssl.methods import InfoNCE, Method
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
 
-__all__ = ["SOLVE_MAX", "Bound", "best_bound", "certificate_of", "free_optimum", "solve_free"]
+__all__ = ["SOLVE_MAX", "Proof", "best_bound", "certificate_of", "free_optimum", "solve_free"]
 
 SOLVE_MAX = 500  # samples up to which InfoNCE over all embeddings is solved for a bound alone: some 15 s on one core
 WARM = 0.5  # temperature below which the search takes longer, in inverse proportion, and fewer samples must do
 
 
 @dataclass(frozen=True)
-class Bound:
+class Proof:
     """value: no embedding of K dimensions has a lower loss; -inf where nothing is proven. words: what proves it."""
 
     value: float
@@ -84,17 +84,17 @@ def solve_free(method: Method, free: Spectra, K: int) -> Optimum:
         ) from error
 
 
-def best_bound(method: Method, graph: Graph, K: int, Z: Array | None = None, free: Optimum | None = None) -> Bound:
+def best_bound(method: Method, graph: Graph, K: int, Z: Array | None = None, free: Optimum | None = None) -> Proof:
     """The largest of: what the method knows of the relation, the certificate of Z (N, K), the bound of a free optimum.
 
     Z: an embedding whose certificate is asked, for cosine InfoNCE (for dot products maps and embeddings have balls of
     their own, and a certificate of one proves nothing of the other). free: the optimum over all embeddings.
     """
-    found = [Bound(-math.inf, "nothing")]
+    found = [Proof(-math.inf, "nothing")]
     with no_reason_to_stop():
-        found.append(Bound(method.lower_bound(graph, K), "the relation alone"))
+        found.append(Proof(method.lower_bound(graph, K), "the relation alone"))
     if Z is not None and (certificate := certificate_of(method, Z, graph)) is not None:
-        found.append(Bound(certificate.lower_bound, "the certificate of the trained embedding"))
+        found.append(Proof(certificate.lower_bound, "the certificate of the trained embedding"))
     if free is not None:
-        found.append(Bound(free.lower_bound, f"the {free.kind} optimum over all embeddings of {K} dimensions"))
+        found.append(Proof(free.lower_bound, f"the {free.kind} optimum over all embeddings of {K} dimensions"))
     return max(found, key=lambda bound: bound.value)
