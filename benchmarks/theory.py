@@ -34,6 +34,7 @@ TESTS = ROOT / "tests"
 PAGE = ROOT / "docs" / "theory.md"
 ID = re.compile(r"test_(M|[A-Z]\d+[a-z]?)_")
 
+sys.path.insert(0, str(TESTS))  # statements.py imports the files beside it
 _table = runpy.run_path(str(TESTS / "statements.py"))
 STATEMENTS, SECTIONS, SYMBOLS = _table["STATEMENTS"], _table["SECTIONS"], _table["SYMBOLS"]
 

@@ -11,15 +11,11 @@ ASCII: words, with formulas between backticks. The symbols are those of CONTRIBU
     refuted     a claim often made that is false; the statement says what is true instead
 """
 
-from typing import NamedTuple
-
-
-class Statement(NamedTuple):
-    kind: str
-    text: str
-    said: str = ""  # the claim often made that a test of this statement has a counterexample to
-    later: bool = False  # stated, and not tested yet
-
+from statement import Statement
+from statements_alpha import ALPHA
+from statements_augmentation import AUGMENTATION
+from statements_convergence import CONVERGENCE
+from statements_surrogate import SURROGATE
 
 SECTIONS = {  # title -> first letters of the ids
     "Graphs and identities": "I",
@@ -30,6 +26,10 @@ SECTIONS = {  # title -> first letters of the ids
     "Barlow Twins": "B",
     "Downstream": "D",
     "Companion papers": "H",
+    "alpha-CL": "A",
+    "Surrogate gap": "G",
+    "Augmentation": "T",
+    "Convergence": "N",
 }
 
 KINDS = ("exact", "bound", "certified", "asymptotic", "corrected", "refuted")
@@ -467,3 +467,5 @@ STATEMENTS: dict[str, Statement] = {
         "for every Z; b = 1 is the spectral contrastive loss + K",
     ),
 }
+
+STATEMENTS |= ALPHA | SURROGATE | AUGMENTATION | CONVERGENCE
