@@ -66,7 +66,7 @@ _PUBLIC = {
     "SpectralSSLError": "errors",
     "SpectralWarning": "errors",
 }
-_MODULES = ("data", "relations", "kernels", "losses", "theory", "experiments", "report")
+_MODULES = ("data", "relations", "kernels", "losses", "theory", "alpha_cl", "experiments", "report")
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

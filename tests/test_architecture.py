@@ -18,7 +18,7 @@ LAYERS = [
     ["linalg", "data"],
     ["kernels", "graph", "relations", "moments", "embedding"],
     ["free", "spectrum", "extension", "solve", "classical", "positive_pair", "comparison"],
-    ["methods", "losses", "theory"],
+    ["methods", "losses", "theory", "alpha_cl"],
     ["training"],
     ["report"],  # reads run directories, so experiments may draw theirs
     ["scale", "experiments"],
@@ -30,7 +30,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 
 # Where a library may be imported at all, and where only inside functions, so that importing our module stays cheap.
 ALLOWED = {
-    "torch": {"methods", "losses", "training", "linalg", "scale.distributed"},
+    "torch": {"alpha_cl", "methods", "losses", "training", "linalg", "scale.distributed"},
     "networkx": {"graph"},
     "matplotlib": {"report"},
     "pandas": {"data"},
