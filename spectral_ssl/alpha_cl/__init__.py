@@ -13,18 +13,22 @@ from spectral_ssl.alpha_cl.family import (
     Tuplet,
 )
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
+from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
 __all__ = [
     "PAIR_LOSSES",
     "AlphaRule",
     "Contrast",
+    "ContrastSpectrum",
     "LiftedStructured",
     "Linear",
     "Mine",
     "ModifiedTriplet",
     "Nce",
     "PairLoss",
+    "SignedGraph",
     "SoftTriplet",
     "Triplet",
     "Tuplet",
+    "contrastive_covariance",
 ]
