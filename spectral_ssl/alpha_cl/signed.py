@@ -27,10 +27,8 @@ centring the first views among themselves; w (1 +- sqrt(1 + 2N (N - 1))), N - 1 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -39,6 +37,7 @@ import torch
 
 from spectral_ssl import linalg
 from spectral_ssl.alpha_cl.contrast import Contrast, as_rows
+from spectral_ssl.alpha_cl.importance import Held, Importance, Recomputed, Rows, uniform_pairs
 from spectral_ssl.alpha_cl.rules import AlphaRule
 from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import relative_gap, value_size
@@ -50,101 +49,16 @@ __all__ = ["ContrastSpectrum", "SignedGraph", "contrastive_covariance"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CHUNK_ENTRIES = 2**22  # of alpha held at a time by a rule: 32 MiB, and a rule holds several such arrays
+CHUNK_ENTRIES = 2**22  # of alpha that a rule computes at a time: 32 MiB, and it holds several such arrays
 
 
 def contrastive_covariance(X: Any, contrast: Contrast, alpha: Any, Y: Any = None) -> Array:
     """C_alpha[x, y] = sum_ij alpha_ij { (x_i - x_j)(y_i - y_j)' - (x_i - x_i')(y_i - y_i')' }, (D, D').
 
-    X (2N, D), Y (2N, D'), by default X: rows as in the contrast, z then z'. alpha (n, m): anchors x negatives. No overall factor:
-    E_alpha = tr(W' C W) / 2 for Z = XW and half-squared distances.
+    X (2N, D), Y (2N, D'), by default X: rows as in the contrast, z then z'. alpha (n, m): anchors x negatives. No
+    overall factor: E_alpha = tr(W' C W) / 2 for Z = XW and half-squared distances.
     """
     return SignedGraph.of(contrast, alpha).covariance(X, Y)
-
-
-class Importance(Protocol):
-    """alpha over the candidates, A (n, c), zero at the anchor itself and its positive: blocks of rows, and products."""
-
-    def blocks(self, contrast: Contrast) -> Iterator[tuple[slice, Array]]:
-        """(rows, A[rows]) over all anchors."""
-        ...
-
-    def products(self, contrast: Contrast, V: Array) -> tuple[Array, Array]:
-        """A V[candidates] (n, k) and A' V[anchors] (c, k), from V (2N, k)."""
-        ...
-
-
-def _block_products(importance: Importance, contrast: Contrast, V: Array) -> tuple[Array, Array]:
-    anchors, candidates = V[contrast.anchors], V[contrast.candidates]
-    forth, back = np.empty_like(anchors), np.zeros_like(candidates)
-    for rows, A in importance.blocks(contrast):
-        forth[rows] = A @ candidates
-        back += A.T @ anchors[rows]
-    return forth, back
-
-
-@dataclass(frozen=True, eq=False)
-class _Held:
-    """alpha as a matrix: A (n, c)."""
-
-    A: Array
-
-    def blocks(self, contrast: Contrast) -> Iterator[tuple[slice, Array]]:
-        yield slice(0, contrast.n_anchors), self.A
-
-    def products(self, contrast: Contrast, V: Array) -> tuple[Array, Array]:
-        return _block_products(self, contrast, V)
-
-
-@dataclass(frozen=True, eq=False)
-class _Recomputed:
-    """alpha of a rule at Z (2N, K), a block of anchors at a time."""
-
-    rule: AlphaRule
-    Z: torch.Tensor
-    chunk: int
-
-    def blocks(self, contrast: Contrast) -> Iterator[tuple[slice, Array]]:
-        Z = self.Z - self.Z.mean(dim=0)  # a large mean costs digits of the distances
-        candidates = Z[contrast.candidates]
-        half = candidates.square().sum(1) / 2
-        factor = 1.0 if contrast.half_squared else 2.0
-        for start in range(0, contrast.n_anchors, self.chunk):
-            rows = slice(start, min(start + self.chunk, contrast.n_anchors))
-            a, p = contrast.anchors[rows, None], contrast.positives[rows, None]
-            allowed = torch.as_tensor((contrast.candidates != a) & (contrast.candidates != p))
-            anchor, positive = Z[contrast.anchors[rows]], Z[contrast.positives[rows]]
-            d2 = (anchor.square().sum(1)[:, None] / 2 + half - anchor @ candidates.T).clamp_min(0.0)
-            negative = d2[allowed].reshape(anchor.shape[0], -1)
-            with torch.no_grad():
-                alpha = self.rule.weigh(factor * negative, factor * (anchor - positive).square().sum(1) / 2)
-            A = torch.zeros(allowed.shape, dtype=torch.float64)
-            A[allowed] = alpha.to(torch.float64).reshape(-1)
-            yield rows, A.numpy()
-
-    def products(self, contrast: Contrast, V: Array) -> tuple[Array, Array]:
-        return _block_products(self, contrast, V)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """alpha_ij = w_i for every negative j of anchor i: A = w 1' less its entries at the anchor and its positive."""
-
-    weight: Array  # (n,)
-
-    def blocks(self, contrast: Contrast) -> Iterator[tuple[slice, Array]]:
-        yield slice(0, contrast.n_anchors), self.weight[:, None] * contrast.allowed.numpy()
-
-    def products(self, contrast: Contrast, V: Array) -> tuple[Array, Array]:
-        a, p, c, w = contrast.anchors, contrast.positives, contrast.candidates, self.weight[:, None]
-        inside = np.zeros((contrast.n_rows, 1))
-        inside[c] = 1.0
-        forth = w * (V[c].sum(axis=0) - inside[a] * V[a] - inside[p] * V[p])
-        weighed = w * V[a]
-        own = np.zeros((contrast.n_rows, V.shape[1]))
-        own[a] += weighed
-        own[p] += weighed
-        return forth, weighed.sum(axis=0) - own[c]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +119,7 @@ class SignedGraph:
         A = contrast.spread(alpha).detach().to(device="cpu", dtype=torch.float64).numpy()
         if not np.isfinite(A).all():
             raise DataError("alpha holds NaN or infinite values; a rule must weigh every pair by a finite number")
-        return cls(contrast, _Held(frozen(A)))
+        return cls(contrast, Held(frozen(A)))
 
     @classmethod
     def uniform(cls, contrast: Contrast, weight: Any = 1.0) -> SignedGraph:
@@ -216,7 +130,7 @@ class SignedGraph:
                 f"weight must be one finite number, or one for each of the {contrast.n_anchors} anchors; "
                 f"got shape {w.shape}"
             )
-        return cls(contrast, _Rows(frozen(np.broadcast_to(w, (contrast.n_anchors,)))))
+        return cls(contrast, Rows(frozen(np.broadcast_to(w, (contrast.n_anchors,)))))
 
     @classmethod
     def of_rule(cls, contrast: Contrast, rule: AlphaRule, Z: Any, *, chunk: int | None = None) -> SignedGraph:
@@ -228,7 +142,7 @@ class SignedGraph:
         rows = max(1, CHUNK_ENTRIES // contrast.candidates.size) if chunk is None else chunk
         if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 1:
             raise DataError(f"chunk must be a positive whole number of anchors, got {chunk!r}")
-        return cls(contrast, _Recomputed(rule, Z, int(rows)))
+        return cls(contrast, Recomputed(rule, Z, int(rows)))
 
     # --- numbers ----------------------------------------------------------------------------------------------------
 
@@ -273,12 +187,13 @@ class SignedGraph:
         out[a] += pushed * flat[a] - forth - pull
         out[c] += taken * flat[c] - back
         out[p] += pull
-        return out.reshape(V.shape)
+        product: Array = out.reshape(V.shape)
+        return product
 
     def covariance(self, X: Any, Y: Any = None) -> Array:
         """C_alpha[x, y] = X' M Y, (D, D'), from X (2N, D) and Y (2N, D'); Y defaults to X."""
         X = self._rows(X, "X")
-        C = X.T @ self.matmul(X if Y is None else self._rows(Y, "Y"))
+        C: Array = X.T @ self.matmul(X if Y is None else self._rows(Y, "Y"))
         return (C + C.T) / 2 if Y is None else C
 
     def energy(self, Z: Any) -> float:
@@ -293,7 +208,8 @@ class SignedGraph:
 
     def _rows(self, X: Any, name: str) -> Array:
         X = as_rows(X, self.n_rows, name).detach().cpu().numpy().astype(np.float64)
-        return X - X.mean(axis=0)
+        centred: Array = X - X.mean(axis=0)
+        return centred
 
     # --- as graphs and matrices -------------------------------------------------------------------------------------
 
@@ -342,8 +258,8 @@ class SignedGraph:
         R = min(int(n_components) + MARGIN, dimension)
         S, P = self.degree
         c = 2 * float(np.abs(S).max()) + 2 * float(np.abs(P).max())  # |M| <= |Lap(S)| + |Lap(P)| by Gershgorin
-        if isinstance(self.importance, _Rows) and np.ptp(self.importance.weight) == 0:
-            values, V = _uniform_pairs(self.contrast, float(self.importance.weight[0]), R)
+        if isinstance(self.importance, Rows) and np.ptp(self.importance.weight) == 0:
+            values, V = uniform_pairs(self.contrast, float(self.importance.weight[0]), R)
             solver = "closed form of uniform importance"
         else:
             # the largest of M are the smallest of cI - M, which is positive semi-definite
@@ -366,41 +282,3 @@ def top_pairs(C: Array) -> tuple[Array, Array, Array, str]:
     size = float(np.abs(values).max(initial=0.0))
     residuals = np.linalg.norm(C @ V - V * values, axis=0) / (size if size > 0 else 1.0)
     return values, V, residuals, f"dense eigh, {C.shape[0]} x {C.shape[0]}"
-
-
-def _uniform_pairs(contrast: Contrast, w: float, R: int) -> tuple[Array, Array]:
-    """The R largest eigenpairs of M for alpha_ij = w: in closed form, see the module; multiples of Helmert contrasts.
-
-    On the rows of sample s, first view then second, an eigenvector is v_s (p, q) with |v| = |(p, q)| = 1.
-    """
-    if contrast.views == "two":
-        N = contrast.n_anchors // 2
-        first, second = contrast.anchors[:N], contrast.positives[:N]
-        root = 1 / math.sqrt(2)
-        kinds = [(4 * w * N, (root, root), True), (0.0, (root, root), False)]
-        kinds += [(-4 * w * (N - 1), (root, -root), both) for both in (True, False)]
-    else:
-        N = contrast.n_anchors
-        first, second = contrast.anchors, contrast.positives
-        s = math.sqrt(1 + 2 * N * (N - 1))
-        root = 1 / math.sqrt(2)
-        kinds = [(0.0, (root, root), False), (-2 * w * (N - 1), (root, -root), False)]
-        for sign in (1.0, -1.0):
-            # (N + 1 - mu) p + (N - 1) q = 0 of the 2 x 2 block [[N + 1, N - 1], [N - 1, -(N - 1)]]
-            p, q = float(N - 1), sign * s - N
-            length = math.hypot(p, q)
-            kinds.append((w * (1 + sign * s), (p / length, q / length), True))
-    values, columns = np.zeros(R), np.zeros((contrast.n_rows, R))
-    k = 0
-    for value, (p, q), contrasts in sorted(kinds, key=lambda kind: -kind[0]):
-        for j in range(N - 1 if contrasts else 1):
-            if k == R:
-                return values, columns
-            v = np.full(N, 1 / math.sqrt(N))
-            if contrasts:
-                v = np.where(np.arange(N) <= j, 1.0, 0.0)
-                v[j + 1] = -(j + 1)
-                v /= math.sqrt((j + 1) * (j + 2))
-            values[k], columns[first, k], columns[second, k] = value, p * v, q * v
-            k += 1
-    return values, columns
