@@ -37,7 +37,7 @@ import torch
 
 from spectral_ssl import linalg
 from spectral_ssl.alpha_cl.contrast import Contrast, as_rows
-from spectral_ssl.alpha_cl.importance import Held, Importance, Recomputed, Rows, uniform_pairs
+from spectral_ssl.alpha_cl._held import Held, Importance, Recomputed, Rows, uniform_pairs
 from spectral_ssl.alpha_cl.rules import AlphaRule
 from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import relative_gap, value_size
