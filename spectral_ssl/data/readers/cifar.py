@@ -15,18 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from spectral_ssl.data.readers.files import TAR_SUFFIXES, Folder, Table, one_of
-from spectral_ssl.data.readers.pixels import Channels, Scale, image_table
+from spectral_ssl.data.readers.pixels import Channels, Scale, Stored, image_table
 from spectral_ssl.data.readers.unpickle import load_pickle
 from spectral_ssl.errors import DataError
 
-__all__ = ["is_cifar", "read_cifar10", "read_cifar100"]
+__all__ = ["cifar10_images", "cifar100_images", "is_cifar", "read_cifar10", "read_cifar100"]
 
 SIDE = 32
 N_BYTES = 3 * SIDE * SIDE
 BATCHES = {"train": tuple(f"data_batch_{n}" for n in range(1, 6)), "test": ("test_batch",)}
 SUBFOLDERS = ("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-100-python", "cifar-100-binary")
 
-Found = tuple[npt.NDArray[Any], npt.NDArray[np.int64], list[str] | None]  # images (N, 3072), labels (N,), class names
 Label = Literal["fine", "coarse"]
 
 
@@ -48,6 +47,11 @@ def read_cifar10(
         scale: "stored" for 0 .. 255, "unit" for 0 .. 1.
         channels: "rgb", or "gray" to mix the colours.
     """
+    return _table(cifar10_images(file, split), classes, limit, scale, channels)
+
+
+def cifar10_images(file: Path, split: str | None = None) -> Stored:
+    """The images of CIFAR-10 themselves."""
     folder, names, split = _files(file, split, BATCHES)
     parts = []
     for name in names:
@@ -57,8 +61,7 @@ def read_cifar10(
             batch = _batch(folder, name, ("data", "labels"))
             parts.append((batch["data"], _whole(batch["labels"], folder.where(name), len(batch["data"]), 9)))
     words = _names(folder, "batches.meta", "label_names", "batches.meta.txt")
-    return _table((np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), words), file, split,
-                  classes, limit, scale, channels)  # fmt: skip
+    return _stored(np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), words, split, file)
 
 
 def read_cifar100(
@@ -81,6 +84,11 @@ def read_cifar100(
         scale: "stored" for 0 .. 255, "unit" for 0 .. 1.
         channels: "rgb", or "gray" to mix the colours.
     """
+    return _table(cifar100_images(file, split, label), classes, limit, scale, channels, label=label)
+
+
+def cifar100_images(file: Path, split: str | None = None, label: Label = "fine") -> Stored:
+    """The images of CIFAR-100 themselves."""
     one_of(label, ("fine", "coarse"), f"{file}: label")
     folder, (name,), split = _files(file, split, {"train": ("train",), "test": ("test",)})
     if name.endswith(".bin"):
@@ -90,7 +98,7 @@ def read_cifar100(
         highest = 19 if label == "coarse" else 99
         X, y = batch["data"], _whole(batch[f"{label}_labels"], folder.where(name), len(batch["data"]), highest)
     words = _names(folder, "meta", f"{label}_label_names", f"{label}_label_names.txt")
-    return _table((X, y, words), file, split, classes, limit, scale, channels, label=label)
+    return _stored(X, y, words, split, file)
 
 
 def is_cifar(file: Path, n_classes: Literal[10, 100]) -> bool:
@@ -196,25 +204,21 @@ def _names(folder: Folder, meta: str, key: str, text: str) -> list[str] | None:
     return folder.lines(text) if text in folder.names else None
 
 
-def _table(
-    found: Found,
-    file: Path,
-    split: str | None,
-    classes: Any,
-    limit: int | None,
-    scale: Scale,
-    channels: Channels,
-    **meta: Any,
-) -> Table:
-    X, y, names = found
+def _stored(
+    X: npt.NDArray[Any], y: npt.NDArray[np.int64], names: list[str] | None, split: str | None, file: Path
+) -> Stored:
+    return Stored(X.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1), y, names, split, str(file))
+
+
+def _table(found: Stored, classes: Any, limit: int | None, scale: Scale, channels: Channels, **meta: Any) -> Table:
     return image_table(
-        X.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1),
-        str(file),
-        y=y,
-        names=names,
+        found.images,
+        found.where,
+        y=found.y,
+        names=found.names,
         classes=classes,
         limit=limit,
         scale=scale,
         channels=channels,
-        meta={**meta, **({} if split is None else {"split": split})},
+        meta={**meta, **({} if found.split is None else {"split": found.split})},
     )

@@ -8,7 +8,7 @@ by 255.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,21 @@ from spectral_ssl.data._memory import check_rows
 from spectral_ssl.data.readers.files import Table, one_of
 from spectral_ssl.errors import DataError, did_you_mean
 
-__all__ = ["Channels", "Scale", "chosen", "image_table", "rows_of_images", "shape_of_row"]
+__all__ = ["Channels", "Scale", "Stored", "chosen", "image_table", "rows_of_images", "shape_of_row"]
 
 Scale = Literal["stored", "unit"]
 Channels = Literal["rgb", "gray"]
+
+
+class Stored(NamedTuple):
+    """Images as their files have them: bytes, a view of a mapped file where there is one."""
+
+    images: npt.NDArray[np.uint8]  # (N, height, width, channels)
+    y: npt.NDArray[np.int64] | None  # (N,)
+    names: list[str] | None  # of the classes
+    split: str | None
+    where: str  # how messages call them
+
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, the weights of most tools that make a picture grey
 BLOCK = 2**21  # pixels turned into floats at once

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from spectral_ssl.data._checks import check_int
 from spectral_ssl.data.readers.files import TAR_SUFFIXES, Folder, Table, one_of
-from spectral_ssl.data.readers.pixels import Channels, Scale, image_table
+from spectral_ssl.data.readers.pixels import Channels, Scale, Stored, image_table
 from spectral_ssl.errors import DataError
 
-__all__ = ["is_stl10", "read_stl10"]
+__all__ = ["is_stl10", "read_stl10", "stl10_images"]
 
 SIDE = 96
 N_BYTES = 3 * SIDE * SIDE
@@ -48,6 +48,16 @@ def read_stl10(
         scale: "stored" for 0 .. 255, "unit" for 0 .. 1.
         channels: "rgb", or "gray" to mix the colours.
     """
+    found = stl10_images(file, split, fold)
+    meta: dict[str, Any] = {"split": found.split, **({} if fold is None else {"fold": fold})}
+    return image_table(
+        found.images, found.where, y=found.y, names=found.names, classes=classes, limit=limit, scale=scale,
+        channels=channels, meta=meta,
+    )  # fmt: skip
+
+
+def stl10_images(file: Path, split: str | None = None, fold: int | None = None) -> Stored:
+    """The images of STL-10 themselves."""
     if file.is_dir() or not file.name.endswith("_X.bin"):
         split = "train" if split is None else one_of(split, SPLITS, f"{file}: split")
         folder = Folder(file / "stl10_binary" if (file / "stl10_binary").is_dir() else file)
@@ -67,16 +77,11 @@ def read_stl10(
     y = _labels(folder, f"{split}_y.bin", len(images)) if f"{split}_y.bin" in folder.names else None
     if y is None and split != "unlabeled" and not file.name.endswith("_X.bin"):
         raise DataError(f"{folder.path} has {name} and no {split}_y.bin with its labels; unpack all files")
-    meta: dict[str, Any] = {"split": split}
     if fold is not None:
         rows = _fold(folder, split, fold, len(images))
         images, y = images[rows], None if y is None else y[rows]
-        meta["fold"] = fold
     names = folder.lines("class_names.txt") if "class_names.txt" in folder.names else None
-    return image_table(
-        images, folder.where(name), y=y, names=names, classes=classes, limit=limit, scale=scale, channels=channels,
-        meta=meta,
-    )  # fmt: skip
+    return Stored(images, y, names, split, folder.where(name))
 
 
 def is_stl10(file: Path) -> bool:
