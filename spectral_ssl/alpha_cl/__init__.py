@@ -1,6 +1,17 @@
 """alpha-CL: contrastive learning as pair importance and PCA of the contrastive covariance (Tian 2022, 2201.12680)."""
 
 from spectral_ssl.alpha_cl.contrast import Contrast
+from spectral_ssl.alpha_cl.direct import (
+    RULES,
+    CustomRule,
+    DirectRule,
+    EntropyRule,
+    PowerRule,
+    SparseRule,
+    UniformRule,
+    parse_rules,
+    rule_name,
+)
 from spectral_ssl.alpha_cl.family import (
     PAIR_LOSSES,
     LiftedStructured,
@@ -12,23 +23,48 @@ from spectral_ssl.alpha_cl.family import (
     Triplet,
     Tuplet,
 )
+from spectral_ssl.alpha_cl.fenchel import (
+    ConjugateBound,
+    EntropyForm,
+    FenchelAlpha,
+    convexity_counterexample,
+    entropy_form,
+)
+from spectral_ssl.alpha_cl.hardness import alpha_entropy, disordered_share, effective_negatives
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
 __all__ = [
     "PAIR_LOSSES",
+    "RULES",
     "AlphaRule",
+    "ConjugateBound",
     "Contrast",
     "ContrastSpectrum",
+    "CustomRule",
+    "DirectRule",
+    "EntropyForm",
+    "EntropyRule",
+    "FenchelAlpha",
     "LiftedStructured",
     "Linear",
     "Mine",
     "ModifiedTriplet",
     "Nce",
     "PairLoss",
+    "PowerRule",
     "SignedGraph",
     "SoftTriplet",
+    "SparseRule",
     "Triplet",
     "Tuplet",
+    "UniformRule",
+    "alpha_entropy",
     "contrastive_covariance",
+    "convexity_counterexample",
+    "disordered_share",
+    "effective_negatives",
+    "entropy_form",
+    "parse_rules",
+    "rule_name",
 ]

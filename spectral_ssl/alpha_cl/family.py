@@ -45,17 +45,18 @@ __all__ = [
 ]
 
 
-def check_number(name: str, value: float, *, low: float, strict: bool, high: float = math.inf) -> None:
+def check_number(name: str, value: float, *, low: float, strict: bool) -> None:
     """Raise DataError unless `value` is a finite number of at least `low` (above it where strict)."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < low or (strict and value == low) or value > high:
+    if not good or value < low or (strict and value == low):
         above = f"{'above' if strict else 'of at least'} {low:g}" if math.isfinite(low) else ""
         raise DataError(f"{name} must be a finite number {above}".rstrip() + f", got {value!r}")
 
 
 def entropy(alpha: torch.Tensor) -> torch.Tensor:
-    """- sum_j a_j log a_j, (n,), with 0 log 0 = 0."""
-    negative: torch.Tensor = torch.special.xlogy(alpha, alpha).sum(dim=1)
+    """- sum_j a_j log a_j, (n,), with 0 log 0 = 0; what rounding left below zero counts as zero."""
+    a = alpha.clamp_min(0.0)
+    negative: torch.Tensor = torch.special.xlogy(a, a).sum(dim=1)
     return -negative
 
 
@@ -64,7 +65,9 @@ def inside(value: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
     return torch.where(domain, value, torch.full_like(value, math.inf))
 
 
-DOMAIN_TOL = 1e-9  # of a row sum: what rounding may leave of "= 1"
+def slack(alpha: torch.Tensor) -> float:
+    """What rounding may leave of "= 1" or ">= 0" in the domain of a conjugate."""
+    return max(1e-9, 64 * torch.finfo(alpha.dtype).eps)
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,12 @@ class Nce(PairLoss):
 
     def conjugate(self, alpha: torch.Tensor) -> torch.Tensor:
         s, tau = alpha.sum(dim=1), self.temperature
+        positive = (alpha >= -slack(alpha)).all(dim=1)
         if self.eps == 0:
-            return inside(-tau * entropy(alpha), (s - 1).abs() <= DOMAIN_TOL)
+            return inside(-tau * entropy(alpha), positive & ((s - 1).abs() <= slack(alpha)))
         left = (1 - s).clamp_min(0.0)  # the share of the positive's own slot
         rest = torch.special.xlogy(left, left / self.eps)
-        return inside(tau * (rest - entropy(alpha)), s <= 1 + DOMAIN_TOL)
+        return inside(tau * (rest - entropy(alpha)), positive & (s <= 1 + slack(alpha)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ class Triplet(PairLoss):
         return (u + self.margin > 0).to(u.dtype)
 
     def conjugate(self, alpha: torch.Tensor) -> torch.Tensor:
-        good = ((alpha >= -DOMAIN_TOL) & (alpha <= 1 + DOMAIN_TOL)).all(dim=1)
+        good = ((alpha >= -slack(alpha)) & (alpha <= 1 + slack(alpha))).all(dim=1)
         return inside(-self.margin * alpha.sum(dim=1), good)
 
 
@@ -213,7 +217,7 @@ class LiftedStructured(PairLoss):
     def conjugate(self, alpha: torch.Tensor) -> torch.Tensor:
         s = alpha.sum(dim=1)
         value = -entropy(alpha) - torch.special.xlogy(s, s) + s.square() / 4 - self.margin * s
-        return inside(value, (alpha >= -DOMAIN_TOL).all(dim=1))
+        return inside(value, (alpha >= -slack(alpha)).all(dim=1))
 
 
 @dataclass(frozen=True)
@@ -254,7 +258,7 @@ class Linear(PairLoss):
         return torch.ones_like(u)
 
     def conjugate(self, alpha: torch.Tensor) -> torch.Tensor:
-        return inside(torch.zeros_like(alpha[:, 0]), ((alpha - 1).abs() <= DOMAIN_TOL).all(dim=1))
+        return inside(torch.zeros_like(alpha[:, 0]), ((alpha - 1).abs() <= slack(alpha)).all(dim=1))
 
 
 PAIR_LOSSES: dict[str, Callable[..., PairLoss]] = {
