@@ -4,17 +4,12 @@ from spectral_ssl.theory.alignment import Alignment, edge_homophily, label_align
 from spectral_ssl.theory.bound import Assumption, Bound
 from spectral_ssl.theory.collisions import (
     Constants,
-    Intercepts,
     collision_probability,
     constants,
     coverage,
     expected_draws,
-    ideal_contrastive,
-    ideal_supervised,
     in_batch_collisions,
-    intercepts,
     log_collision,
-    log_sum_gap,
 )
 from spectral_ssl.theory.contrastive import (
     ProbeBound,
@@ -22,14 +17,6 @@ from spectral_ssl.theory.contrastive import (
     cross_class_mass,
     probe_bound,
     uncentred_identity,
-)
-from spectral_ssl.theory.contrastive_risk import (
-    ContrastiveRisk,
-    Population,
-    class_mean_risk,
-    contrastive_risk,
-    population,
-    supervised_risk,
 )
 from spectral_ssl.theory.criteria import Duality, duality
 from spectral_ssl.theory.degeneracy import Collapse, collapse
@@ -45,12 +32,21 @@ from spectral_ssl.theory.forecast import (
     smooth_chart,
     visible_score,
 )
+from spectral_ssl.theory.gaps import Intercepts, ideal_contrastive, ideal_supervised, intercepts, log_sum_gap
 from spectral_ssl.theory.gaussian_probe import Discriminant, discriminant_left_out
 from spectral_ssl.theory.influence import Influence, edge_influence
 from spectral_ssl.theory.left_out import LeaveOneOut, leave_one_out
 from spectral_ssl.theory.paths import FILTERS, Path, invariance_path, redundancy_path
 from spectral_ssl.theory.prediction import Prediction, predicted_score
 from spectral_ssl.theory.ridge_risk import ProbePath, probe_path, ridge_risk
+from spectral_ssl.theory.risks import (
+    ContrastiveRisk,
+    Population,
+    class_mean_risk,
+    contrastive_risk,
+    population,
+    supervised_risk,
+)
 from spectral_ssl.theory.sphere import Uniformity, random_uniformity, uniformity
 from spectral_ssl.theory.subtasks import (
     OneNegative,

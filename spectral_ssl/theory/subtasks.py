@@ -49,7 +49,7 @@ from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.theory.bound import Assumption, Bound
 from spectral_ssl.theory.collisions import log_collision, no_collision
-from spectral_ssl.theory.contrastive_risk import BLOCK, SIGMAS, ContrastiveRisk, Population, contrastive_risk
+from spectral_ssl.theory.risks import BLOCK, SIGMAS, ContrastiveRisk, Population, contrastive_risk
 
 __all__ = [
     "OneNegative",

@@ -1,10 +1,10 @@
 """What the contrastive risk says of the mean classifier's risk, K by K: the surrogate gap, rivals, better limits.
 
 For features f with |f|^2 <= b2 (temperature included), classes by a prior pi, R_cont with K negatives and R_supv over
-all C classes (contrastive_risk.py). Limits of R_supv, by name:
+all C classes (risks.py). Limits of R_supv, by name:
 
     band                 R_cont + Delta_L <= R_supv <= R_cont + Delta_U, any prior and K (constants and proof:
-                         collisions.py): Bao, Nagano & Nozawa 2022, arXiv 2110.02501, as in their released code
+                         gaps.py): Bao, Nagano & Nozawa 2022, arXiv 2110.02501, as in their released code
     sharp band           the same with the largest values in place of Kantorovich's inequality: never wider
     measured             R_cont + J - tuple_gap(K, b2, D) <= R_supv <= R_cont - ln K + J: J and D are taken from labels,
                          so that it diagnoses and does not predict
@@ -55,9 +55,11 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl.embedding import Array
+from spectral_ssl.theory._priors import entropy
 from spectral_ssl.theory.bound import Assumption, Bound
-from spectral_ssl.theory.collisions import Constants, constants, entropy, log_sum_gap, tuple_gap
-from spectral_ssl.theory.contrastive_risk import (
+from spectral_ssl.theory.collisions import Constants, constants
+from spectral_ssl.theory.gaps import log_sum_gap, tuple_gap
+from spectral_ssl.theory.risks import (
     ContrastiveRisk,
     Population,
     check_negatives,
@@ -69,7 +71,7 @@ from spectral_ssl.theory.contrastive_risk import (
 __all__ = ["BEST", "RIVALS", "SurrogateReport", "Yardsticks", "surrogate_bounds", "yardsticks"]
 
 HERE = "derived here"
-BAO = "Bao, Nagano & Nozawa 2022 (arXiv 2110.02501), constants as in their released code; proof in collisions.py"
+BAO = "Bao, Nagano & Nozawa 2022 (arXiv 2110.02501), constants as in their released code; proof in gaps.py"
 PLOTTED = "as plotted in the released code of arXiv 2110.02501"
 BEST = "least upper limit"
 TOOLS = ("band, upper", "sharp band, upper", "inclusion", "collisions off")  # whose least is told

@@ -49,7 +49,7 @@ from spectral_ssl.data._checks import as_labels, check_int, check_real, frozen, 
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.theory._numbers import as_numbers
-from spectral_ssl.theory.collisions import as_prior, is_uniform
+from spectral_ssl.theory._priors import as_prior, is_uniform
 
 __all__ = [
     "ContrastiveRisk",
