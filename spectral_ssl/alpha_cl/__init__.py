@@ -31,6 +31,7 @@ from spectral_ssl.alpha_cl.fenchel import (
     entropy_form,
 )
 from spectral_ssl.alpha_cl.hardness import alpha_entropy, disordered_share, effective_negatives
+from spectral_ssl.alpha_cl.live import GapCertificate, LiveOptimum, gap_certificate, live_optimum
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
@@ -46,8 +47,10 @@ __all__ = [
     "EntropyForm",
     "EntropyRule",
     "FenchelAlpha",
+    "GapCertificate",
     "LiftedStructured",
     "Linear",
+    "LiveOptimum",
     "Mine",
     "ModifiedTriplet",
     "Nce",
@@ -65,6 +68,8 @@ __all__ = [
     "disordered_share",
     "effective_negatives",
     "entropy_form",
+    "gap_certificate",
+    "live_optimum",
     "parse_rules",
     "rule_name",
 ]
