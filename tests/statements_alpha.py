@@ -2,4 +2,61 @@
 
 from statement import Statement
 
-ALPHA: dict[str, Statement] = {}
+ALPHA: dict[str, Statement] = {
+    "A1": Statement(
+        "exact",
+        "Gradient theorem: `L = sum_i phi(sum_j psi(u_ij))`, `u_ij = d_i^2 - d_ij^2`, has `dL/dtheta = -dE/dtheta` for "
+        "every encoder, where `E = sum_ij alpha_ij (d_ij^2 - d_i^2)` with pair importance `alpha_ij = dL/du_ij >= 0` "
+        "held constant; one or two views as anchors, d^2 halved or not",
+    ),
+    "A2": Statement(
+        "refuted",
+        "Gradients of E equal those of the loss only where alpha is held constant: through alpha they point elsewhere",
+        said="Whether gradients flow through alpha does not matter for the direction of ascent",
+    ),
+    "A3": Statement(
+        "exact",
+        "On the unit sphere InfoNCE with `eps = 1` is tau times the cross entropy (NT-Xent) on `cos/tau`, summed over "
+        "anchors; with d^2 not halved, half of it at twice the temperature",
+    ),
+    "A4": Statement(
+        "corrected",
+        "Entropy form: for `psi = c e^{x/tau}` alpha is `argmin E - R` over rows of sum `xi_i phi'(xi_i)/tau`, with "
+        "`R = tau sum_i H(alpha_i)` where `E = tr C_alpha / 2`, and 2 tau only where `E = tr C_alpha`",
+        said="`R(alpha) = 2 tau sum_i H(alpha_i)`, whatever the scale of E",
+    ),
+    "A5": Statement(
+        "exact",
+        "Fenchel form: where `F(u) = phi(sum_j psi(u_j))` is convex, `L = max_alpha sum_ij alpha_ij u_ij - sum_i "
+        "F*(alpha_i)` with alpha = grad F its argmax, and F* of every convex row of the family is known in closed form",
+    ),
+    "A6": Statement(
+        "refuted",
+        "The sigmoid loss (modified triplet) is not convex in u, so its alpha is no min player, and a harder negative "
+        "can weigh less: alpha is proportional to `s (1 - s)`, `s = sigmoid(c u)`, largest at `u = 0`",
+        said="Every loss of the family has an alpha that is the min player of a game and favours hard negatives",
+    ),
+    "A7": Statement(
+        "exact",
+        "Rules of a separable regulariser, `argmin sum_j a_j d_ij^2 - sum_j r(a_j)` on the simplex: r_H the softmax, "
+        "r_gamma `(tau/(d_ij^2 + mu))^(1/gamma)` with mu by the row sum, r_s the projection of `-d^2/tau`; each is the "
+        "slope of a convex loss F with `F* = -sum r` (derived here)",
+    ),
+    "A7b": Statement(
+        "refuted",
+        "alpha = exp(-d^p/tau) over its row sum descends no scalar loss unless `p = 2`: its Jacobian in d^2 is not "
+        "symmetric",
+        said="alpha-CL-direct with p = 4 minimises a contrastive loss of its own",
+    ),
+    "A8": Statement(
+        "refuted",
+        "r_gamma needs the multiplier mu that the row sum sets, and r_s the threshold of the last entry that is kept",
+        said="`(d^2 + tau)^(-1/gamma)` over its row sum is r_gamma, and a threshold read one entry later is r_s",
+    ),
+    "A9": Statement(
+        "corrected",
+        "The feasible rows of the entropy form have sums `xi/(eps + xi)`, which depend on the encoder: the max-min "
+        "game has one fixed objective in this form for `eps = 0`, and for `eps > 0` in the Fenchel form of A5",
+        said="Contrastive learning is a max-min game over a fixed set of alpha, for every eps",
+    ),
+}

@@ -133,10 +133,11 @@ class FenchelAlpha(PairLoss):
             raise DataError(
                 f"F must turn one tensor u (m,) into a scalar by torch operations, the same ones whatever u is: {error}"
             ) from error
-        if not isinstance(values, torch.Tensor) or values.shape != u.shape[:1]:
-            came = tuple(values.shape[1:]) if isinstance(values, torch.Tensor) else type(values).__name__
+        if values.shape != u.shape[:1]:
+            came = tuple(values.shape[1:])
             raise DataError(f"F must return a scalar tensor for each u (m,), got {came}; sum over the negatives")
-        return values
+        found: torch.Tensor = values
+        return found
 
     def _needs_convex(self) -> None:
         if not self.convex:
