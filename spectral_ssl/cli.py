@@ -65,6 +65,12 @@ COMMANDS: dict[str, Entry] = {
     "audit": Entry("spectral_ssl.experiments:audit", "Which closed form a representation is, and how far from each."),
     "align": Entry("spectral_ssl.experiments.align:align", "Wrong pairs, few labels: which method, which invariance."),
     "forecast": Entry("spectral_ssl.experiments.forecast:forecast", "Relations ranked before any is trained on."),
+    "bounds": Entry(
+        "spectral_ssl.experiments.surrogate:bounds", "What the contrastive risk says of classifiers, by negatives."
+    ),
+    "converge": Entry(
+        "spectral_ssl.experiments.convergence:converge", "Gradient descent of wide encoders against its envelopes."
+    ),
     "experiment batch-size": Entry(
         "spectral_ssl.experiments.practice:batch_size", "Excess of minibatch training by batch size."
     ),
@@ -126,6 +132,15 @@ COMMANDS: dict[str, Entry] = {
     ),
     "reproduce E9": Entry(
         "spectral_ssl.experiments.reproduce.practice:batch_bias", "Minibatches of augmented digits: bias by batch size."
+    ),
+    "reproduce alpha-cifar10": Entry(
+        "spectral_ssl.experiments.reproduce.images:alpha_cifar10", "alpha-CL's rules against InfoNCE on CIFAR-10 files."
+    ),
+    "reproduce alpha-cifar100": Entry(
+        "spectral_ssl.experiments.reproduce.images:alpha_cifar100", "The same on CIFAR-100 files."
+    ),
+    "reproduce alpha-stl10": Entry(
+        "spectral_ssl.experiments.reproduce.images:alpha_stl10", "The same on STL-10 files, unlabelled images included."
     ),
     "runs list": Entry("spectral_ssl.runs:runs_list", "List the runs in a directory."),
     "runs show": Entry("spectral_ssl.runs:runs_show", "Show one run: configuration, state, tables."),

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spectral_ssl.report.audit_figures import audit_figures
+from spectral_ssl.report.bound_figures import bound_figures
+from spectral_ssl.report.convergence_figures import convergence_figures
 from spectral_ssl.report.corruption_figure import corruption_figure
 from spectral_ssl.report.curves import curve_figures
 from spectral_ssl.report.loss_figures import SHORTEST, convergence_figure, loss_figure, monitor_figure
@@ -95,6 +97,8 @@ STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] 
     "path": path_figures,
     "align": curve_figures,
     "forecast": curve_figures,
+    "bounds": bound_figures,
+    "converge": convergence_figures,
     "reproduce": curve_figures,
 }
 

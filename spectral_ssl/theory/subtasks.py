@@ -52,6 +52,7 @@ from spectral_ssl.theory.collisions import log_collision, no_collision
 from spectral_ssl.theory.risks import BLOCK, SIGMAS, ContrastiveRisk, Population, contrastive_risk
 
 __all__ = [
+    "Loss",
     "OneNegative",
     "drawn_task_bound",
     "drawn_task_risk",

@@ -75,7 +75,7 @@ BAO = "Bao, Nagano & Nozawa 2022 (arXiv 2110.02501), constants as in their relea
 PLOTTED = "as plotted in the released code of arXiv 2110.02501"
 BEST = "least upper limit"
 TOOLS = ("band, upper", "sharp band, upper", "inclusion", "collisions off")  # whose least is told
-RIVALS = ("coverage", "Arora", "Nozawa-Sato", "Ash")
+RIVALS = ("Arora", "Nozawa-Sato", "Ash")
 
 
 @dataclass(frozen=True)
