@@ -116,7 +116,7 @@ def small_start_gradient(kernel: Array, n_tuples: int, scale: float, loss: Margi
     """|grad L|^2 from outputs of a small scale s: s^4 |J'1|^2 / (n (N + 1))^2, JJ' (nN, nN) that of scale 1."""
     nN = kernel.shape[0]
     weight = 1 / (n_tuples + nN) if loss == "logistic" else target / nN
-    return scale**4 * weight**2 * float(kernel.sum())
+    return float(scale**4 * weight**2 * kernel.sum())
 
 
 def dead_start(margins: Any) -> bool:
@@ -262,8 +262,12 @@ def descent_bounds(trace: DescentTrace) -> tuple[Bound, ...]:
     An envelope is told by the fall E_0 / E_t of the excess, at the step that has least to spare: it is at least what is
     promised, of which 1 is known without a theorem.
     """
+    long = int(np.count_nonzero(trace.step_smoothness > 1 + ROUNDING))
     worst = float(trace.step_smoothness.max(initial=0.0))
-    short = Assumption("no step longer than 1/beta", worst <= 1 + ROUNDING, f"eta beta up to {worst:.3g}")
+    measured = f"eta beta up to {worst:.3g}" + (
+        f", above 1 in {long} of {trace.learning_rates.size} steps" if long else ""
+    )
+    short = Assumption("no step longer than 1/beta", long == 0, measured)
     known = trace.kernel_measured
     regular = Assumption(
         "margin kernel positive definite",

@@ -186,7 +186,7 @@ class Tuples:
 
 
 def fresh_tuples(n: int, n_negatives: int, n_features: int = 16, seed: int = 0) -> Tuples:
-    """n tuples that share no row of n (2 + N) random unit vectors; anchor and positive are a class, negatives one each."""
+    """n tuples of random unit vectors that share no row; anchor and positive are a class, each negative is one."""
     check_int(n, "n", low=1)
     N = check_int(n_negatives, "n_negatives", low=1)
     check_int(n_features, "n_features", low=2)

@@ -36,8 +36,8 @@ Array = np.ndarray[Any, Any]
 
 POWER_STEPS = 40  # of the power iteration for the curvature at the start: 1 % of it is plenty
 SAFETY = 0.5  # of 1/beta: the curvature may double before a step is halved
-HALVINGS = 60
-PATIENCE = 16  # steps at one rate after which a halved one is doubled again, up to the first
+HALVINGS = 3  # of the rate, at most: at a kink of the ReLUs no step is short enough, and ever shorter ones stay there
+PATIENCE = 4  # steps at one rate after which a halved one is doubled again, up to the first
 KERNEL_MARGINS = 1500  # most margins of a kernel: three times as many rows, squared, in float64 take 160 MB
 TENSOR: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
 
@@ -213,8 +213,9 @@ def descend(
     """Gradient descent on all tuples at once.
 
     learning_rate: constant; None: half of 1/beta, beta the curvature at the start, halved where a step would not lower
-    the loss by eta |grad|^2 / 2, and doubled again later. looks: at so many steps, evenly on a log scale, the kernel is
-    measured (not past 1,500 margins). infimum: of the loss; a run stops early where rounding hides what is left of it.
+    the loss by eta |grad|^2 / 2, down to an eighth, and doubled again later. looks: at so many steps, evenly on a log
+    scale, the kernel is measured (not past 1,500 margins). infimum: of the loss; a run stops early where rounding hides
+    what is left above it.
     checkpoint: of `run_identity`; saved now and then and on Ctrl-C, and gone on from, bit for bit. watch: called with
     the step and its loss.
     """
@@ -317,13 +318,14 @@ class _Run:
         value, size = self.series["losses"][-1], self.series["squared_gradients"][-1]
         slack = float(rounding(self.setup.loss, value))
         held = [W.detach().clone() for W in self.problem.weights]
-        for _ in range(HALVINGS):
+        while True:
             with torch.no_grad():
                 for W, W0, g in zip(self.problem.weights, held, self.gradient, strict=True):
                     W.copy_(W0 - self.rate * g)
             losses, gradient = self.problem.evaluate()
             found = float(losses.mean())
-            if not self.adapts or value - found + slack >= self.rate * size / 2:
+            enough = value - found + slack >= self.rate * size / 2
+            if enough or not self.adapts or self.rate <= self.first / 2**HALVINGS:
                 break
             self.rate /= 2
         self._check(found)
