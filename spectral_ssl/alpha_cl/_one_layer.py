@@ -31,7 +31,7 @@ from spectral_ssl.errors import DataError
 
 __all__ = ["OneLayer", "Sweep"]
 
-BLOCK = 2**18  # entries of a block of u: 2 MB, and the rules hold a few such arrays; larger ones leave the cache
+BLOCK = 2**16  # entries of a block of u: 512 kB, and the rules hold a few such arrays; larger ones leave the cache
 FLAT = 1e-12  # a direction of X below this share of its largest singular value is rounding
 
 

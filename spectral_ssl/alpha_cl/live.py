@@ -52,8 +52,10 @@ from spectral_ssl.errors import DataError, NotClosedForm
 
 __all__ = ["GapCertificate", "LiveOptimum", "gap_certificate", "live_optimum"]
 
-TOL = 1e-8  # of the decrease from collapse: where the search ends
-COLUMNS = 8  # of W at the start, or all there are
+TOL = 1e-7  # of the decrease from collapse: where the search ends
+MEMORY = 30  # steps that L-BFGS remembers
+POLISH = 10  # steps on the gradient alone
+COLUMNS = 16  # of W at the start, or all there are
 EFFORT = 500  # iterations of L-BFGS between two certificates
 STAIRS = 12  # certificates, each after columns it asked for
 STARTS = 4  # seeded ones where the columns are too few for the convex problem
@@ -260,10 +262,10 @@ class _Search:
         """Descend from W with slack t, look where the certificate is open, add columns there, and again."""
         before = math.inf
         for _ in range(stairs):
-            W, t = _descend(problem, W, t, self.radius, EFFORT)
+            W, t = _descend(problem, W, t, self.radius, 0.1 * self.tol * self.decrease)
             W = _reduced(W, KEPT)
             point = self.judge(problem, W, truth)
-            if self.closed or not point.proof.gap < 0.5 * before:
+            if self.closed or not point.proof.gap < 0.9 * before:
                 break
             before = point.proof.gap
             W, t = _grown(problem, point, W, t, self.radius)
@@ -286,10 +288,12 @@ def _certify(problem: OneLayer, W: Array, radius: float, truth: PairLoss | None 
     return _Point(W, proof, s.product, values[::-1], U[:, ::-1], problem.rule)
 
 
-def _descend(problem: OneLayer, W: Array, t: float, radius: float, steps: int) -> tuple[Array, float]:
+def _descend(problem: OneLayer, W: Array, t: float, radius: float, enough: float) -> tuple[Array, float]:
     """L-BFGS over (B, s) with W = sqrt(r) B / nu, t = sqrt(r) s / nu, nu^2 = |B|^2 + s^2: no constraint is left.
 
-    dL/dW = -2 h C W =: g and y = <g, W> / r give dL/dB = sqrt(r) (g - y W) / nu, dL/ds = -sqrt(r) y t / nu.
+    dL/dW = -2 h C W =: g and y = <g, W> / r give dL/dB = sqrt(r) (g - y W) / nu, dL/ds = -sqrt(r) y t / nu. The search
+    ends at a gradient of `enough`. Where differences of L are rounding before that, its last model of the curvature
+    goes on as Newton's method on the gradient, as long as that falls.
     """
     shape, root = W.shape, math.sqrt(radius)
 
@@ -301,11 +305,20 @@ def _descend(problem: OneLayer, W: Array, t: float, radius: float, steps: int) -
         y = float((g * W).sum()) / radius
         return s.value, root / nu * np.append((g - y * W).ravel(), -y * t)
 
-    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0, "maxcor": 20}
-    x = np.append(W.ravel(), t) / root
-    found = scipy.optimize.minimize(both, x, jac=True, method="L-BFGS-B", options=options).x
-    found *= root / np.linalg.norm(found)
-    return found[:-1].reshape(shape), float(found[-1])
+    size = math.sqrt(W.size + 1)
+    options = {"maxiter": EFFORT, "maxfun": 2 * EFFORT, "ftol": 0.0, "gtol": enough / size, "maxcor": MEMORY}
+    done = scipy.optimize.minimize(both, np.append(W.ravel(), t) / root, jac=True, method="L-BFGS-B", options=options)
+    x, g = done.x, done.jac
+    for _ in range(POLISH):
+        if np.linalg.norm(g) <= enough or done.nit == 0:
+            break
+        y = x - done.hess_inv @ g
+        _, f = both(y)
+        if not np.linalg.norm(f) * np.linalg.norm(y) < 0.7 * np.linalg.norm(g) * np.linalg.norm(x):
+            break
+        x, g = y, f
+    x = x * root / np.linalg.norm(x)
+    return x[:-1].reshape(shape), float(x[-1])
 
 
 def _reduced(W: Array, share: float) -> Array:
@@ -353,7 +366,7 @@ def _solve(problem: OneLayer, radius: float, K: int | None, tol: float, seed: in
         for W in starts:
             W = W * root * math.sqrt(0.8) / np.linalg.norm(W)
             for smooth, _ in _smoothings(problem, radius):
-                W, _ = _descend(smooth, W, root * math.sqrt(0.2), radius, EFFORT)
+                W, _ = _descend(smooth, W, root * math.sqrt(0.2), radius, 0.1 * tol * search.decrease)
             narrow.append(_certify(problem, W, radius))
         search.primal = min(narrow, key=lambda point: point.proof.value)
         search.dual = max([search.dual, *narrow], key=lambda point: point.proof.lower_bound)
@@ -385,8 +398,10 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     G = W @ W.T
     C, top = dual.C, float(dual.values[0])
     spectrum = dual.proof.eigenvalues
-    # an eigenvalue this small is none: all triplets are satisfied, or the slack is level with the largest
-    floor = linalg.EPS * float(np.abs(search.collapsed.values).max()) + dual.proof.rounding / (problem.h * radius)
+    # what the gap leaves unresolved of eigenvalues, directions of G lying below the largest by less on average over G;
+    # and rounding of those at collapse, where all triplets are satisfied and alpha vanishes
+    unresolved = max(value - lower, dual.proof.rounding) / (problem.h * radius)
+    floor = max(unresolved, linalg.EPS * float(np.abs(search.collapsed.values).max()))
     size = float(np.abs(spectrum).max()) * float(np.linalg.norm(G))
     level = int((spectrum >= top - LEVEL_TOL * abs(top) - floor).sum())
     residual = float(np.linalg.norm(C @ G - max(top, 0.0) * G)) / size if abs(top) > floor and size > 0 else 0.0
@@ -395,9 +410,8 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     gap, decrease = value - lower, search.collapsed.proof.value - value
     share = gap / decrease if decrease > 0 else 0.0
     over = f"{gap:.3g} above the least at most, {share:.1e} of the decrease from collapse"
-    narrow = (
-        "" if search.primal is wide else f"; {K} columns cost at most that, and wider maps reach {wide.proof.value:.8g}"
-    )
+    if search.primal is not wide:
+        over += f"; {K} columns cost at most that, wider maps reach {wide.proof.value:.8g}"
     return LiveOptimum(
         embedding=embedding,
         loss=value,
