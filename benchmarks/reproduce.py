@@ -43,6 +43,7 @@ PAGE = StudyPage(
     head,
     ("question", "predicted", "seen", "criteria", "answer", "zero_line", "rows", "notes"),
     drawn_rows=False,
+    listed=lambda name: name.startswith("E"),  # the others need files of the user's
     variants={f"{name}-text": (name, {"data": "stdlib_docs"}) for name in ("E3", "E4", "E5")},
 )
 

@@ -28,7 +28,8 @@ Records = Mapping[str, Mapping[str, Any]]
 class StudyPage:
     """group: of commands, as in "experiment". page: in docs; figures: below docs/figures; results: in
     benchmarks/results. head: the text above the sections, from the records. kept: keys of a payload; drawn_rows:
-    whether rows that serve figures alone are kept too. variants: further sections, each a command with options.
+    whether rows that serve figures alone are kept too. listed: which commands of the group the page shows. variants:
+    further sections, each a command with options.
     """
 
     group: str
@@ -38,12 +39,14 @@ class StudyPage:
     head: Callable[[Records], str]
     kept: tuple[str, ...] = ("question", "answer", "zero_line", "rows", "notes")
     drawn_rows: bool = True
+    listed: Callable[[str], bool] = lambda name: True
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         start = f"{self.group} "
         commands = [name.removeprefix(start) for name in COMMANDS if name.startswith(start)]
+        commands = list(filter(self.listed, commands))
         return [
             found
             for name in commands

@@ -31,6 +31,7 @@ HEIGHT = {module: height for height, layer in enumerate(LAYERS) for module in la
 # Where a library may be imported at all, and where only inside functions, so that importing our module stays cheap.
 ALLOWED = {
     "torch": {"alpha_cl", "methods", "losses", "training", "linalg", "scale.distributed"},
+    "kornia": {"training.vision"},
     "networkx": {"graph"},
     "matplotlib": {"report"},
     "pandas": {"data"},
@@ -39,7 +40,12 @@ ALLOWED = {
     "rich": {"progress", "cli", "report"},
     "click": {"cli"},
 }
-INSIDE_FUNCTIONS_ONLY = {"torch": {"linalg"}, "networkx": {"graph"}, "rich": {"progress", "cli"}}
+INSIDE_FUNCTIONS_ONLY = {
+    "torch": {"linalg"},
+    "kornia": {"training"},
+    "networkx": {"graph"},
+    "rich": {"progress", "cli"},
+}
 SOLVERS = {"eig", "eigh", "eigs", "eigsh", "eigvals", "eigvalsh", "lobpcg", "svd", "svds", "svdvals", "svd_lowrank"}
 
 

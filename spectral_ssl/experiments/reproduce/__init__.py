@@ -12,6 +12,8 @@ E8    stepwise learning from small starts                                       
 E9    minibatches of augmented digits: the bias by batch size                          practice
 ====  ===============================================================================  ============
 
+`images` has three more that need files of the user's, alpha-CL's rules on CIFAR-10, CIFAR-100 and STL-10.
+
 The settings follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are of data of
 our own, and none of theirs are shown.
 """
