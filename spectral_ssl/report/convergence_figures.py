@@ -24,9 +24,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#332288")  # 
 MARKERS = "oD^vPs"
 TITLES = {
     "logistic": "logistic loss",
-    "squared": "squared loss",
-    "pool": "pool with collisions",
-    "unit": "unit outputs",
+    "squared": "loss of squared margins",
+    "pool": "logistic loss with collisions",
+    "unit": "logistic loss of unit outputs",
 }
 POWER = "t^"
 LINEAR = "e^"  # a rate that is told so is linear, and drawn over linear steps
@@ -97,11 +97,13 @@ def _headline(rows: Sequence[Row], cases: Sequence[str]) -> str:
         rates = [str(row.get("rate") or "") for row in mine]
         named = sum(rate.startswith((LINEAR, POWER)) for rate in rates)
         if 2 * named > len(rates):
-            found.setdefault("a linear rate" if _linear(mine) else "a power law", []).append(TITLES.get(case, case))
+            found.setdefault("at a linear rate" if _linear(mine) else "by a power law", []).append(
+                TITLES.get(case, case)
+            )
     said = ", ".join(
-        f"{' and '.join(names)} {'falls' if len(names) == 1 else 'fall'} by {law}" for law, names in found.items()
+        f"{' and '.join(names)} {'falls' if len(names) == 1 else 'fall'} {law}" for law, names in found.items()
     )
-    return f"Under gradient descent, {said}" if said else "How gradient descent brings the loss down"
+    return f"Gradient descent: {said}" if said else "How gradient descent brings the loss down"
 
 
 def _linear(rows: Sequence[Row]) -> bool:

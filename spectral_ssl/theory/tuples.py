@@ -21,6 +21,15 @@ E ln(1 + Col) is the infimum of the expected loss.
 Unit outputs at temperature T: a margin is at most 2 / T, so that ln(1 + Col + (N - Col) e^{-2/T}) takes the place of
 ln(1 + Col). It is attained where one sign for every row puts anchors, positives and collided negatives on one side and
 the other negatives on the opposite one.
+
+Attained, and so approached at a linear rate in the end. There f_a.f_p = 1 - |f_a - f_p|^2 / 2 and
+f_a.f_n = -1 + |f_a + f_n|^2 / 2, so that without collisions, to second order in how far rows are from their side,
+
+    L - infimum  =  w/(2 n T) sum_ij ( |f_a - f_p|^2 + |f_a + f_n|^2 ),    w = e^{-2/T} / (1 + N e^{-2/T})
+
+a graph's Dirichlet energy: as a function of the outputs, |grad|^2 >= 2 w lam_2 / (n T) (L - infimum), lam_2 > 0 the
+least eigenvalue but 0 of the Laplacian of the graph that joins an anchor N times to its positive and once to each
+negative.
 """
 
 from __future__ import annotations
@@ -32,6 +41,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
+from spectral_ssl import linalg
 from spectral_ssl.data._checks import as_matrix, check_int, check_real
 from spectral_ssl.errors import DataError
 
@@ -183,6 +193,21 @@ class Tuples:
             # more than two classes have no two opposite points: the limit is proven, and not reached
             high, why = float(np.log1p(Col + (N - Col)).mean()), f"{why}; no two opposite points serve all tuples"
         return Infimum(low, high, why)
+
+    def unit_sharpness(self, temperature: float) -> float:
+        """2 w lam_2 / (n T): |grad|^2 over the excess near the infimum, by unit outputs, at least. See the head."""
+        check_real(temperature, "temperature", low=0, open_low=True)
+        if self.collisions.any() or not self.two_sided():
+            raise DataError("the limit of unit outputs is attained without collisions and on two opposite points only")
+        P, N = len(self.X), self.n_negatives
+        first = np.concatenate([self.anchors, np.repeat(self.anchors, N)])
+        second = np.concatenate([self.positives, self.negatives.ravel()])
+        weight = np.concatenate([np.full(self.n, float(N)), np.ones(self.n * N)])
+        A = scipy.sparse.coo_array((weight, (first, second)), shape=(P, P)).toarray()
+        A += A.T
+        values, _ = linalg.eigh(np.diag(A.sum(axis=0)) - A)
+        w = np.exp(-2 / temperature) / (1 + N * np.exp(-2 / temperature))
+        return float(2 * w * values[values > 1e-9 * values[-1]][0] / (self.n * temperature))
 
 
 def fresh_tuples(n: int, n_negatives: int, n_features: int = 16, seed: int = 0) -> Tuples:

@@ -90,16 +90,28 @@ class MarginProblem:
         self.B = normal(d, m, 1 / d) * setup.output_scale
         self.weights = [normal(m, m, 2 / m).requires_grad_() for _ in range(setup.depth)]
         self.h0 = torch.relu(torch.tensor(tuples.X, **TENSOR) @ self.A.T)  # (P, m): frozen
+        if setup.unit:
+            with torch.no_grad():
+                none = int(torch.count_nonzero(~self._raw(self.h0).any(dim=1)))
+            if none:
+                raise DataError(
+                    f"{none} of {len(tuples.X)} outputs are 0 at the start and have no direction; take a width above "
+                    f"{m}, or another seed"
+                )
         self.a, self.p, self.q = (torch.tensor(v) for v in (tuples.anchors, tuples.positives, tuples.negatives))
 
     def outputs(self, h: torch.Tensor) -> torch.Tensor:
         """f (P, d) from the first layer's h (P, m)."""
-        for W in self.weights:
-            h = torch.relu(h @ W.T)
-        f = h @ self.B.T
+        f = self._raw(h)
         if self.setup.unit:
             f = f / torch.linalg.vector_norm(f, dim=1, keepdim=True).clamp_min(1e-300)
         return f
+
+    def _raw(self, h: torch.Tensor) -> torch.Tensor:
+        """Outputs before they are brought to length 1."""
+        for W in self.weights:
+            h = torch.relu(h @ W.T)
+        return h @ self.B.T
 
     def embed(self, X: Any) -> Array:
         """f of any unit rows (P, D)."""
