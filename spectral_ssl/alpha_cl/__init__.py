@@ -1,5 +1,6 @@
 """alpha-CL: contrastive learning as pair importance and PCA of the contrastive covariance (Tian 2022, 2201.12680)."""
 
+from spectral_ssl.alpha_cl.ascent import Ascent, ascend_live
 from spectral_ssl.alpha_cl.contrast import Contrast
 from spectral_ssl.alpha_cl.direct import (
     RULES,
@@ -39,6 +40,7 @@ __all__ = [
     "PAIR_LOSSES",
     "RULES",
     "AlphaRule",
+    "Ascent",
     "ConjugateBound",
     "Contrast",
     "ContrastSpectrum",
@@ -63,6 +65,7 @@ __all__ = [
     "Tuplet",
     "UniformRule",
     "alpha_entropy",
+    "ascend_live",
     "contrastive_covariance",
     "convexity_counterexample",
     "disordered_share",
