@@ -467,16 +467,15 @@ def test_N10_unit_outputs_end_at_a_linear_rate(record_property) -> None:
 @pytest.mark.slow
 def test_N10_a_run_on_unit_outputs_leaves_the_power_law_refuted(record_property) -> None:
     """The exponent of a power law keeps growing, and |grad|^2/excess stays where a power law takes it to 0."""
-    t = fresh_tuples(12, 2, 64)
-    setup = DescentSetup(64, n_outputs=16, unit=True, temperature=0.5)
-    trace = descend(t, setup, steps=6000, looks=4, infimum=t.infimum(0.5).low).trace
+    t = fresh_tuples(6, 2, 32)
+    setup = DescentSetup(64, n_outputs=8, unit=True)
+    trace = descend(t, setup, steps=1000, looks=4, infimum=t.infimum(1.0).low).trace
     E = trace.excess
-    local = [np.log(E[2 * k] / E[k]) / np.log(2) for k in (300, 1000, 3000)]
-    assert local[2] < local[1] < local[0] < -0.5
-    assert local[2] < -4, "no power law of free outputs is so steep"
+    local = [np.log(E[2 * k] / E[k]) / np.log(2) for k in (50, 250, 500)]
+    assert local[2] < 1.5 * local[1] < 2 * local[0] < 0
     pl = trace.squared_gradients / E
-    assert pl[-1] > 0.3 * pl[3000], "while the excess falls by orders of magnitude"
-    assert E[-1] < 0.05 * E[3000]
+    assert pl[-1] > 0.7 * pl[500], "while the excess falls by orders of magnitude"
+    assert E[-1] < 0.01 * E[500]
     record_property("counterexample", f"t^{local[0]:.1f}, then t^{local[1]:.1f}, then t^{local[2]:.1f}")
 
 
