@@ -133,6 +133,14 @@ COMMANDS: dict[str, Entry] = {
     "reproduce E9": Entry(
         "spectral_ssl.experiments.reproduce.practice:batch_bias", "Minibatches of augmented digits: bias by batch size."
     ),
+    "reproduce bounds-curves": Entry(
+        "spectral_ssl.experiments.reproduce.bound_curves:bound_curves",
+        "The surrogate gap without data: optimal values, rivals' coefficients.",
+    ),
+    "reproduce bounds-trajectories": Entry(
+        "spectral_ssl.experiments.reproduce.bound_training:bound_trajectories",
+        "Both risks in training, inside the band, for every K.",
+    ),
     "reproduce alpha-cifar10": Entry(
         "spectral_ssl.experiments.reproduce.images:alpha_cifar10", "alpha-CL's rules against InfoNCE on CIFAR-10 files."
     ),

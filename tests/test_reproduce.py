@@ -1,4 +1,4 @@
-"""E1 to E9 at toy size: their numbers by other roads, and that a wrong formula is not seen."""
+"""E1 to E9 and their like at toy size: their numbers by other roads, and that a wrong formula is not seen."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from spectral_ssl.cli import COMMANDS, GROUPS, main
 from spectral_ssl.experiments.practice import Expected
 from spectral_ssl.experiments.reproduce import (
     EXPERIMENTS,
+    bound_curves,
     closed_form,
     hinge,
     invariance,
@@ -62,6 +63,10 @@ TINY: dict[str, dict[str, Any]] = {
            "starts": (0.1, 0.001), "learning_rate": 0.025},
     "E9": {"n_originals": 50, "n_components": 2, "sizes": (32, 128), "optimizers": "adam", "steps": 10, "seeds": 1,
            "draws": 120, "max_iter": 20},
+    "bounds-curves": {"classes": (20,), "rival_classes": 10, "negatives": (1, 4, 12, 30, 100)},
+    "bounds-trajectories": {"data": "rings(n_samples=300, n_rings=5, spacing=0.5, noise=0)", "negatives": (1, 8),
+           "encoder": "mlp(width=32, depth=1)", "n_components": 8, "batch_size": 32, "max_iter": 20,
+           "learning_rate": 0.01, "evaluated": 100},
 }  # fmt: skip
 
 
@@ -112,10 +117,10 @@ def linear_pencil(X: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_every_experiment_is_a_command_of_its_own_function() -> None:
-    commands = {name.removeprefix("reproduce "): entry for name, entry in COMMANDS.items() if "reproduce E" in name}
-    assert list(commands) == list(EXPERIMENTS) == list(TINY)
-    for name, entry in commands.items():
-        module, _, attribute = entry.target.partition(":")
+    commands = {name.removeprefix("reproduce "): entry for name, entry in COMMANDS.items() if "reproduce " in name}
+    assert [name for name in commands if name in EXPERIMENTS] == list(EXPERIMENTS) == list(TINY)
+    for name in EXPERIMENTS:  # others need files of the user's
+        module, _, attribute = commands[name].target.partition(":")
         assert (EXPERIMENTS[name].__module__, EXPERIMENTS[name].__name__) == (module, attribute)
     assert "reproduce" in GROUPS
 
@@ -173,6 +178,7 @@ WRONG: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "E5": (low_data, "ridge_risk", lambda h, energy, outside, *, noise, **_: outside + noise, "standard errors"),
     "E6": (hinge, "pinned_spectrum", lambda m, gamma: 1 - gamma * m, "error of the formula"),
     "E7": (redundancy, "thresholds", lambda rho, K: np.linspace(0, 1, min(K, rho.size)), "ranks off the thresholds"),
+    "bounds-curves": (bound_curves, "log_cosh", lambda z: 2 * z, "|R*_cont + Delta_U - R*_supv"),
     "E8": (stepwise, "step_times", lambda s0, g: np.log(1 / (s0**2 * g)) / (4 * g), "integrated"),
 }
 

@@ -276,11 +276,12 @@ def _answer(payload: Mapping[str, Any], found: Sequence[SurrogateReport], made: 
     n = int(np.argmin(uppers))
     lower = max(b.limit for name, b in judged.bounds[n].items() if name.endswith("band, lower"))
     by = judged.bounds[n][BEST].source.partition(":")[0]
+    published = [judged.bounds[n][f"band, {side}"].limit for side in ("lower", "upper")]
     told = (
         f"{subject['part']} of {subject['name']}: R_supv = {judged.supervised:.4g} (floor {subject['floor']:.4g}, "
         f"chance {subject['chance']:.4g}, ceiling {subject['ceiling']:.4g}), accuracy {100 * judged.accuracy:.1f} %. "
-        f"R_cont puts it between {lower:.4g} and {uppers[n]:.4g} at K = {K[n]} ({by}); the published band between "
-        f"{judged.bounds[n]['band, lower'].limit:.4g} and {judged.bounds[n]['band, upper'].limit:.4g}"
+        f"R_cont puts it between {max(lower, subject['floor']):.4g} and {uppers[n]:.4g} at K = {K[n]} ({by}); the "
+        f"published band between {published[0]:.4g} and {published[1]:.4g}"
     )
     rivals = [(k, name, b[name]) for k, b in zip(K, judged.bounds, strict=True) for name in RIVALS]
     legal = [(k, name, bound) for k, name, bound in rivals if bound.legal]

@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {  # key of a row -> its name, it
 TOP = 40.0  # times the ceiling: limits past it leave the axes, and say no less for that
 LEAST = 0.3  # of the floor: lower limits below it end at the foot of the axes
 EDGE = 1.06  # room for markers at the ends of a log axis
+ABOVE = 3.0  # times the largest risk on the way: axes of a trajectory end there, or at the ceiling
 PANELS = 4  # numbers of negatives whose trajectories are drawn
 
 
@@ -139,6 +140,7 @@ def trajectory_figure(
         ),
         ("published band", key_patch(facecolor=BAND, alpha=0.3)),
         ("sharp band", key_patch(facecolor=SHARP, alpha=0.35)),
+        *((LINES[key][0], key_line(color=LINES[key][1]["color"])) for key in ("inclusion", "collisions_off")),
     ]
     first, last = subjects[0], subjects[-1]
     headline = (
@@ -174,9 +176,16 @@ def _trajectory(axes: Axes, rows: Sequence[Row], subject: Row) -> None:
     axes.plot(x, y, color="#D55E00", linewidth=1.6, zorder=3)
     colours = colormaps["YlOrRd"](np.linspace(0.35, 0.95, x.size))
     axes.scatter(x, y, color=colours, s=46, zorder=4, edgecolors="white", linewidths=0.8)
-    margin = 0.1 * (max(float(y.max()), ceiling) - floor)
+    across = np.linspace(ends[0], ends[1], 50)
+    for key, off in (("inclusion", 0.0), ("collisions_off", float(rows[-1]["collisions"]))):
+        limit = rows[-1].get(key)
+        if limit is not None and x[-1] > off:
+            _, look = LINES[key]
+            line = np.maximum(across - off, 0.0) * float(limit) / (x[-1] - off)
+            axes.plot(across, line, color=look["color"], linewidth=1.8, zorder=2.5)
+    top = min(1.05 * max(ceiling, float(y.max())), ABOVE * float(y.max()))
     axes.set_xlim(ends[0], ends[1])
-    axes.set_ylim(floor - margin, max(float(y.max()), ceiling) + margin)
+    axes.set_ylim(max(0.0, floor - 0.08 * (top - floor)), top)
 
 
 # ------------------------------------------------------------------------------------------------------------- parts

@@ -1,4 +1,4 @@
-"""E1 to E9: shapes that the closed forms predict, beside what is measured. Each answers whether its shape was seen.
+"""E1 to E9 and more: shapes that theory predicts, beside what is measured. Each answers whether its shape was seen.
 
 ====  ===============================================================================  ============
 E1    closed form against training, four losses, an irregular graph                    closed_form
@@ -14,13 +14,22 @@ E9    minibatches of augmented digits: the bias by batch size                   
 
 `images` has three more that need files of the user's, alpha-CL's rules on CIFAR-10, CIFAR-100 and STL-10.
 
-The settings follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are of data of
-our own, and none of theirs are shown.
+Of the surrogate gap (Bao, Nagano & Nozawa 2022, arXiv 2110.02501), in kind as well:
+
+===================  ================================================================  ============
+bounds-curves        optimal values by K, coefficients of the rivals, without data     bound_curves
+bounds-trajectories  both risks in training, inside the band; every limit at its end   bound_training
+===================  ================================================================  ============
+
+The settings of E1 to E9 follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are
+of data of our own, and none of theirs are shown.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from spectral_ssl.experiments.reproduce.bound_curves import bound_curves
+from spectral_ssl.experiments.reproduce.bound_training import bound_trajectories
 from spectral_ssl.experiments.reproduce.closed_form import agreement
 from spectral_ssl.experiments.reproduce.hinge import hinge_spectrum
 from spectral_ssl.experiments.reproduce.invariance import gamma_path
@@ -43,4 +52,6 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "E7": redundancy_sweep,
     "E8": stepwise_learning,
     "E9": batch_bias,
+    "bounds-curves": bound_curves,
+    "bounds-trajectories": bound_trajectories,
 }
