@@ -1,5 +1,6 @@
 """alpha-CL: contrastive learning as pair importance and PCA of the contrastive covariance (Tian 2022, 2201.12680)."""
 
+from spectral_ssl.alpha_cl.alternation import Alternation, alternate
 from spectral_ssl.alpha_cl.ascent import Ascent, ascend_live
 from spectral_ssl.alpha_cl.contrast import Contrast
 from spectral_ssl.alpha_cl.direct import (
@@ -33,6 +34,7 @@ from spectral_ssl.alpha_cl.fenchel import (
 )
 from spectral_ssl.alpha_cl.hardness import alpha_entropy, disordered_share, effective_negatives
 from spectral_ssl.alpha_cl.live import GapCertificate, LiveOptimum, gap_certificate, live_optimum
+from spectral_ssl.alpha_cl.pca_steps import FrankWolfe, frank_wolfe
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
@@ -40,6 +42,7 @@ __all__ = [
     "PAIR_LOSSES",
     "RULES",
     "AlphaRule",
+    "Alternation",
     "Ascent",
     "ConjugateBound",
     "Contrast",
@@ -49,6 +52,7 @@ __all__ = [
     "EntropyForm",
     "EntropyRule",
     "FenchelAlpha",
+    "FrankWolfe",
     "GapCertificate",
     "LiftedStructured",
     "Linear",
@@ -65,12 +69,14 @@ __all__ = [
     "Tuplet",
     "UniformRule",
     "alpha_entropy",
+    "alternate",
     "ascend_live",
     "contrastive_covariance",
     "convexity_counterexample",
     "disordered_share",
     "effective_negatives",
     "entropy_form",
+    "frank_wolfe",
     "gap_certificate",
     "live_optimum",
     "parse_rules",

@@ -29,9 +29,10 @@ from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 
-__all__ = ["OneLayer", "Sweep"]
+__all__ = ["OneLayer", "Sweep", "factor"]
 
 BLOCK = 2**16  # entries of a block of u: 512 kB, and the rules hold a few such arrays; larger ones leave the cache
+ROUNDING = 4  # roundings counted for every one that a step makes at worst
 FLAT = 1e-12  # a direction of X below this share of its largest singular value is rounding
 
 
@@ -48,6 +49,10 @@ class Sweep:
     conjugate: float
     size: float
     trace: float
+
+    def rounding(self, h: float, radius: float, shape: tuple[int, ...]) -> float:
+        """What float64 can have moved L and h <C, G> by, tr G <= radius, W of that shape."""
+        return ROUNDING * (sum(shape) + 8) * linalg.EPS * (self.size + h * radius * self.trace)
 
 
 class OneLayer:
@@ -79,6 +84,12 @@ class OneLayer:
         """The same data under another rule."""
         other = copy.copy(self)
         other.rule = rule
+        return other
+
+    def within(self, Q: Array) -> OneLayer:
+        """The problem over W in the range of Q (d, q) alone, orthonormal, in its coordinates."""
+        other = copy.copy(self)
+        other.basis, other.Y, other.d = self.basis @ Q, self.Y @ Q, Q.shape[1]
         return other
 
     def _blocks(self, W: Array) -> Iterator[tuple[slice, Array, Any, Any]]:
@@ -152,3 +163,11 @@ class OneLayer:
             product -= Xc.T @ ATV
         trace = float((s * Xa**2).sum() + (t * Xc**2).sum() + (s * Xd**2).sum())
         return Sweep(value, product, conjugate, size, trace)
+
+
+def factor(G: Array) -> Array:
+    """W (d, k) with WW' = G, the largest column first; at least one column."""
+    g, U = linalg.eigh(G)
+    keep = g > linalg.EPS * max(float(g[-1]), 0.0)
+    keep[-1] = True
+    return np.asarray((U[:, keep] * np.sqrt(np.clip(g[keep], 0.0, None)))[:, ::-1])

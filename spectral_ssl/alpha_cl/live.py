@@ -62,7 +62,6 @@ STARTS = 4  # seeded ones where the columns are too few for the convex problem
 KEPT = 1e-12  # eigenvalues of G below this share of r are dropped from the search
 RANK_TOL = 1e-6  # and below this one are not counted: L-BFGS leaves the square root of its gap
 LEVEL_TOL = 1e-3  # eigenvalues of C this near the largest, of the largest, are level with it: the same, and open kinks
-ROUNDING = 4  # roundings counted for every one that a step makes at worst
 SMOOTHING = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # mu, of the spread of u at the start
 SOURCE = "Tian 2022 (gradient theorem); convexity in WW' and certificate derived here"
 
@@ -167,6 +166,18 @@ def check_rule(rule: Any) -> None:
     )
 
 
+def check_problem(X: Any, contrast: Contrast, rule: AlphaRule, **positive: float) -> OneLayer:
+    """The problem of these data, rule and positive numbers, or the error that says what is wrong with them."""
+    check_rule(rule)
+    for name, value in positive.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+            raise DataError(f"{name} must be a positive number, got {value!r}")
+    problem = OneLayer(X, contrast, rule)
+    if problem.d == 0:
+        raise DataError("all rows of X are equal: every linear map collapses them; give features that vary")
+    return problem
+
+
 def gap_certificate(W: Any, X: Any, contrast: Contrast, rule: AlphaRule, *, radius: float = 1.0) -> GapCertificate:
     """How far the loss of Z = XW can be above the least over linear maps with |W|_F^2 <= radius, of any width.
 
@@ -174,8 +185,7 @@ def gap_certificate(W: Any, X: Any, contrast: Contrast, rule: AlphaRule, *, radi
 
     Raises DataError for shapes that do not fit or W outside the ball, NotClosedForm for a loss that is not convex.
     """
-    check_rule(rule)
-    problem = OneLayer(X, contrast, rule)
+    problem = check_problem(X, contrast, rule, radius=radius)
     W = np.asarray(W, dtype=np.float64)
     D = problem.basis.shape[0]
     if W.ndim != 2 or W.shape[0] != D or not np.all(np.isfinite(W)):
@@ -204,17 +214,10 @@ def live_optimum(
 
     Raises NotClosedForm where the loss is not convex, DataError for what does not fit.
     """
-    check_rule(rule)
-    for name, value in (("radius", radius), ("tol", tol)):
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
-            raise DataError(f"{name} must be a positive number, got {value!r}")
-    problem = OneLayer(X, contrast, rule)
-    D = problem.basis.shape[0]
-    K = n_components
+    problem = check_problem(X, contrast, rule, radius=radius, tol=tol)
+    D, K = problem.basis.shape[0], n_components
     if K is not None and (isinstance(K, bool) or not isinstance(K, int | np.integer) or not 1 <= K <= D):
         raise DataError(f"n_components must be a whole number from 1 to D = {D}, or None, got {K!r}")
-    if problem.d == 0:
-        raise DataError("all rows of X are equal: every linear map collapses them; give features that vary")
     return _solve(problem, float(radius), None if K is None else int(K), float(tol), seed)
 
 
@@ -262,8 +265,8 @@ class _Search:
         """Descend from W with slack t, look where the certificate is open, add columns there, and again."""
         before = math.inf
         for _ in range(stairs):
-            W, t = _descend(problem, W, t, self.radius, 0.1 * self.tol * self.decrease)
-            W = _reduced(W, KEPT)
+            W, t = descend(problem, W, t, self.radius, 0.1 * self.tol * self.decrease)
+            W = reduced(W, KEPT)
             point = self.judge(problem, W, truth)
             if self.closed or not point.proof.gap < 0.9 * before:
                 break
@@ -279,7 +282,7 @@ def _certify(problem: OneLayer, W: Array, radius: float, truth: PairLoss | None 
     values, U = linalg.eigh(s.product)
     energy = h * float((W * (s.product @ W)).sum())
     value = s.value if truth is None else problem.of(truth).value(W)
-    rounding = ROUNDING * (d + k + 8) * linalg.EPS * (s.size + h * radius * s.trace)
+    rounding = s.rounding(h, radius, (d, k))
     most = h * radius * max(float(values[-1]), 0.0)
     bound = s.value + energy - most if truth is None else -most - s.conjugate
     lower = min(bound - rounding, value)
@@ -288,7 +291,7 @@ def _certify(problem: OneLayer, W: Array, radius: float, truth: PairLoss | None 
     return _Point(W, proof, s.product, values[::-1], U[:, ::-1], problem.rule)
 
 
-def _descend(problem: OneLayer, W: Array, t: float, radius: float, enough: float) -> tuple[Array, float]:
+def descend(problem: OneLayer, W: Array, t: float, radius: float, enough: float) -> tuple[Array, float]:
     """L-BFGS over (B, s) with W = sqrt(r) B / nu, t = sqrt(r) s / nu, nu^2 = |B|^2 + s^2: no constraint is left.
 
     dL/dW = -2 h C W =: g and y = <g, W> / r give dL/dB = sqrt(r) (g - y W) / nu, dL/ds = -sqrt(r) y t / nu. The search
@@ -321,7 +324,7 @@ def _descend(problem: OneLayer, W: Array, t: float, radius: float, enough: float
     return x[:-1].reshape(shape), float(x[-1])
 
 
-def _reduced(W: Array, share: float) -> Array:
+def reduced(W: Array, share: float) -> Array:
     """W turned so that its columns are orthogonal, the largest first; those of less |w|^2 than a share are left out."""
     U, s, _ = linalg.svd(W)
     keep = s**2 > share * max(float((s**2).sum()), 1e-300)
@@ -366,7 +369,7 @@ def _solve(problem: OneLayer, radius: float, K: int | None, tol: float, seed: in
         for W in starts:
             W = W * root * math.sqrt(0.8) / np.linalg.norm(W)
             for smooth, _ in _smoothings(problem, radius):
-                W, _ = _descend(smooth, W, root * math.sqrt(0.2), radius, 0.1 * tol * search.decrease)
+                W, _ = descend(smooth, W, root * math.sqrt(0.2), radius, 0.1 * tol * search.decrease)
             narrow.append(_certify(problem, W, radius))
         search.primal = min(narrow, key=lambda point: point.proof.value)
         search.dual = max([search.dual, *narrow], key=lambda point: point.proof.lower_bound)
@@ -388,7 +391,7 @@ def _rank(W: Array, radius: float) -> int:
 
 def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     problem, radius, dual = search.problem, search.radius, search.dual
-    W = _reduced(search.primal.W, RANK_TOL if K is None else 0.0)
+    W = reduced(search.primal.W, RANK_TOL if K is None else 0.0)
     value, rank = search.primal.proof.value, _rank(search.primal.W, radius)
     if K is None:
         value = problem.value(W)
