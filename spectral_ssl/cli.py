@@ -103,6 +103,12 @@ COMMANDS: dict[str, Entry] = {
     "experiment price-of-dimension": Entry(
         "spectral_ssl.experiments.infonce:price_of_dimension", "What K dimensions cost InfoNCE, with proven bounds."
     ),
+    "experiment convergence-negatives": Entry(
+        "spectral_ssl.experiments.convergence_studies:convergence_negatives", "Wide encoders by their negatives."
+    ),
+    "experiment convergence-widths": Entry(
+        "spectral_ssl.experiments.convergence_studies:convergence_widths", "Envelope, kernel and motion by width."
+    ),
     "reproduce E1": Entry(
         "spectral_ssl.experiments.reproduce.closed_form:agreement",
         "Trained against closed form: four losses, an irregular graph.",
@@ -134,11 +140,11 @@ COMMANDS: dict[str, Entry] = {
         "spectral_ssl.experiments.reproduce.practice:batch_bias", "Minibatches of augmented digits: bias by batch size."
     ),
     "reproduce bounds-curves": Entry(
-        "spectral_ssl.experiments.reproduce.bound_curves:bound_curves",
+        "spectral_ssl.experiments.reproduce.surrogate_curves:bound_curves",
         "The surrogate gap without data: optimal values, rivals' coefficients.",
     ),
     "reproduce bounds-trajectories": Entry(
-        "spectral_ssl.experiments.reproduce.bound_training:bound_trajectories",
+        "spectral_ssl.experiments.reproduce.surrogate_training:bound_trajectories",
         "Both risks in training, inside the band, for every K.",
     ),
     "reproduce alpha-cifar10": Entry(

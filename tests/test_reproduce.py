@@ -24,7 +24,6 @@ from spectral_ssl.cli import COMMANDS, GROUPS, main
 from spectral_ssl.experiments.practice import Expected
 from spectral_ssl.experiments.reproduce import (
     EXPERIMENTS,
-    bound_curves,
     closed_form,
     hinge,
     invariance,
@@ -33,6 +32,7 @@ from spectral_ssl.experiments.reproduce import (
     ranks,
     redundancy,
     stepwise,
+    surrogate_curves,
 )
 from spectral_ssl.experiments.reproduce.outcome import at_least, at_most
 from spectral_ssl.experiments.reproduce.pairs import label_pairs, unrelated_pairs
@@ -64,8 +64,8 @@ TINY: dict[str, dict[str, Any]] = {
     "E9": {"n_originals": 50, "n_components": 2, "sizes": (32, 128), "optimizers": "adam", "steps": 10, "seeds": 1,
            "draws": 120, "max_iter": 20},
     "bounds-curves": {"classes": (20,), "rival_classes": 10, "negatives": (1, 4, 12, 30, 100)},
-    "bounds-trajectories": {"data": "rings(n_samples=300, n_rings=5, spacing=0.5, noise=0)", "negatives": (1, 8),
-           "encoder": "mlp(width=32, depth=1)", "n_components": 8, "batch_size": 32, "max_iter": 20,
+    "bounds-trajectories": {"data": "rings(n_samples=300, n_rings=5, spacing=0.5, noise=0)", "negatives": (4, 16),
+           "encoder": "mlp(width=32, depth=1)", "n_components": 8, "batch_size": 32, "max_iter": 32,
            "learning_rate": 0.01, "evaluated": 100},
 }  # fmt: skip
 
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "E5": (low_data, "ridge_risk", lambda h, energy, outside, *, noise, **_: outside + noise, "standard errors"),
     "E6": (hinge, "pinned_spectrum", lambda m, gamma: 1 - gamma * m, "error of the formula"),
     "E7": (redundancy, "thresholds", lambda rho, K: np.linspace(0, 1, min(K, rho.size)), "ranks off the thresholds"),
-    "bounds-curves": (bound_curves, "log_cosh", lambda z: 2 * z, "|R*_cont + Delta_U - R*_supv"),
+    "bounds-curves": (surrogate_curves, "log_cosh", lambda z: 2 * z, "|R*_cont + Delta_U - R*_supv"),
     "E8": (stepwise, "step_times", lambda s0, g: np.log(1 / (s0**2 * g)) / (4 * g), "integrated"),
 }
 

@@ -16,10 +16,10 @@ E9    minibatches of augmented digits: the bias by batch size                   
 
 Of the surrogate gap (Bao, Nagano & Nozawa 2022, arXiv 2110.02501), in kind as well:
 
-===================  ================================================================  ============
-bounds-curves        optimal values by K, coefficients of the rivals, without data     bound_curves
+===================  ================================================================  ==================
+bounds-curves        optimal values by K, coefficients of the rivals, without data     surrogate_curves
 bounds-trajectories  both risks in training, inside the band; every limit at its end   bound_training
-===================  ================================================================  ============
+===================  ================================================================  ==================
 
 The settings of E1 to E9 follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are
 of data of our own, and none of theirs are shown.
@@ -28,8 +28,8 @@ of data of our own, and none of theirs are shown.
 from collections.abc import Callable
 from typing import Any
 
-from spectral_ssl.experiments.reproduce.bound_curves import bound_curves
-from spectral_ssl.experiments.reproduce.bound_training import bound_trajectories
+from spectral_ssl.experiments.reproduce.surrogate_curves import bound_curves
+from spectral_ssl.experiments.reproduce.surrogate_training import bound_trajectories
 from spectral_ssl.experiments.reproduce.closed_form import agreement
 from spectral_ssl.experiments.reproduce.hinge import hinge_spectrum
 from spectral_ssl.experiments.reproduce.invariance import gamma_path

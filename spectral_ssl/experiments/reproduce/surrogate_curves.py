@@ -96,8 +96,8 @@ def bound_curves(
         conclude(
             report,
             "the upper limit of the surrogate gap falls with K towards R*_supv + 2 ln cosh b², and its width to 4 ln "
-            "cosh b²; Arora's and Ash's limits blow up with K, and at attainable features (a simplex) of ten classes or "
-            "more no rival is ever below the ceiling.",
+            "cosh b²; Arora's and Ash's limits blow up with K, and at attainable features (a simplex) of ten classes or"
+            " more no rival is ever below the ceiling.",
             judged,
             f"At C = {few} and every other class at cosine -1, rivals are below the published ceiling at K = "
             f"{', '.join(str(row['negatives']) for row in says) or 'none'}. The sharp band is "
