@@ -74,9 +74,13 @@ class ViewSet:
         """
         what = f"views of {data.name!r}"
         if data.source is None:
-            raise DataError(f"{what} need to know which rows are of one sample; make them with ss.augment, or pass source=")
+            raise DataError(
+                f"{what} need to know which rows are of one sample; make them with ss.augment, or pass source="
+            )
         if not data.is_classification:
-            raise DataError(f"{what} need classes, and y is {'missing' if data.y is None else 'continuous'}; pass labels")
+            raise DataError(
+                f"{what} need classes, and y is {'missing' if data.y is None else 'continuous'}; pass labels"
+            )
         if not data.labelled.all():
             raise DataError(
                 f"{what}: {int((~data.labelled).sum())} rows have no label; leave them out with "
@@ -87,7 +91,9 @@ class ViewSet:
         start = np.flatnonzero(np.diff(source, prepend=-1))
         if np.unique(source[start]).size < start.size:
             again = source[start][np.bincount(source[start])[source[start]] > 1][0]
-            raise DataError(f"{what}: sample {again} has rows of different classes; views keep the label of their sample")
+            raise DataError(
+                f"{what}: sample {again} has rows of different classes; views keep the label of their sample"
+            )
         codes = codes[start]
         K = len(data.classes)
         if K < 2:
@@ -158,8 +164,8 @@ def distances(A: Array, B: Array, metric: Metric = "euclidean") -> Array:
         found: Array = np.asarray(cdist(A, B, metric=metric))
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"metric {metric!r} cannot be used ({error}); name one that scipy's cdist knows for rows of numbers, such as "
-            "euclidean, cityblock, chebyshev or cosine, or pass a function of two rows"
+            f"metric {metric!r} cannot be used ({error}); name one that scipy's cdist knows for rows of numbers, such "
+            "as euclidean, cityblock, chebyshev or cosine, or pass a function of two rows"
         ) from error
     if not np.all(np.isfinite(found)) or found.min(initial=0.0) < -1e-12:
         raise DataError(f"metric {metric!r} gave negative, NaN or infinite distances; it must be a distance of rows")
@@ -306,7 +312,7 @@ def main_parts(d_A: Sequence[Array], delta: float, *, budget: int = 1000) -> Mai
     check_real(delta, "delta", low=0)
     check_int(budget, "budget", low=0)
     n = np.array([len(D) for D in d_A], dtype=float)
-    cliques = tuple(largest_clique(D <= delta, budget=budget) for D in d_A)
+    cliques = tuple(largest_clique(apart <= delta, budget=budget) for apart in d_A)
     return MainParts(
         float(delta),
         cliques,
