@@ -3,6 +3,7 @@
 from spectral_ssl.alpha_cl.alternation import Alternation, alternate
 from spectral_ssl.alpha_cl.ascent import Ascent, ascend_live
 from spectral_ssl.alpha_cl.contrast import Contrast
+from spectral_ssl.alpha_cl.deep import DeepRun, deep_ascent, layer_gradients, random_layers
 from spectral_ssl.alpha_cl.direct import (
     RULES,
     CustomRule,
@@ -32,13 +33,21 @@ from spectral_ssl.alpha_cl.fenchel import (
     convexity_counterexample,
     entropy_form,
 )
+from spectral_ssl.alpha_cl.fixed import CONSTRAINTS, FixedOptimum, balanced_layers, fixed_optimum, schatten_sum
 from spectral_ssl.alpha_cl.hardness import alpha_entropy, disordered_share, effective_negatives
 from spectral_ssl.alpha_cl.live import GapCertificate, LiveOptimum, gap_certificate, live_optimum
+from spectral_ssl.alpha_cl.normalised import (
+    NormalisedRun,
+    normalised_ascent,
+    normalised_covariance,
+    sphere_bound,
+)
 from spectral_ssl.alpha_cl.pca_steps import FrankWolfe, frank_wolfe
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
 __all__ = [
+    "CONSTRAINTS",
     "PAIR_LOSSES",
     "RULES",
     "AlphaRule",
@@ -48,10 +57,12 @@ __all__ = [
     "Contrast",
     "ContrastSpectrum",
     "CustomRule",
+    "DeepRun",
     "DirectRule",
     "EntropyForm",
     "EntropyRule",
     "FenchelAlpha",
+    "FixedOptimum",
     "FrankWolfe",
     "GapCertificate",
     "LiftedStructured",
@@ -60,6 +71,7 @@ __all__ = [
     "Mine",
     "ModifiedTriplet",
     "Nce",
+    "NormalisedRun",
     "PairLoss",
     "PowerRule",
     "SignedGraph",
@@ -71,14 +83,23 @@ __all__ = [
     "alpha_entropy",
     "alternate",
     "ascend_live",
+    "balanced_layers",
     "contrastive_covariance",
     "convexity_counterexample",
+    "deep_ascent",
     "disordered_share",
     "effective_negatives",
     "entropy_form",
+    "fixed_optimum",
     "frank_wolfe",
     "gap_certificate",
+    "layer_gradients",
     "live_optimum",
+    "normalised_ascent",
+    "normalised_covariance",
     "parse_rules",
+    "random_layers",
     "rule_name",
+    "schatten_sum",
+    "sphere_bound",
 ]

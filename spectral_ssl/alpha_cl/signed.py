@@ -36,8 +36,8 @@ import scipy.sparse.linalg
 import torch
 
 from spectral_ssl import linalg
-from spectral_ssl.alpha_cl.contrast import Contrast, as_rows
 from spectral_ssl.alpha_cl._held import Held, Importance, Recomputed, Rows, uniform_pairs
+from spectral_ssl.alpha_cl.contrast import Contrast, as_rows
 from spectral_ssl.alpha_cl.rules import AlphaRule
 from spectral_ssl.data._checks import frozen
 from spectral_ssl.embedding import relative_gap, value_size
@@ -65,9 +65,9 @@ def contrastive_covariance(X: Any, contrast: Contrast, alpha: Any, Y: Any = None
 class ContrastSpectrum:
     """The largest eigenvalues of M (free) or of C_alpha[x] (linear), as `spectral_ssl.spectrum.Spectrum` holds others.
 
-    values (R,), descending; vectors (2N, R): orthonormal eigenvectors of M, or the scores X @ weights; weights (D, R):
-    orthonormal eigenvectors of C_alpha[x], None in the free model; residuals (R,), relative to a bound on |mu|;
-    dimension: number of eigenvalues there are; solver: what ran and why.
+    values (R,), descending; vectors (2N, R): orthonormal eigenvectors of M, or (X - mean) @ weights; weights (D, R):
+    orthonormal eigenvectors of C_alpha[x], None in the free model; mean (D,), subtracted from X, which M does not see;
+    residuals (R,), relative to a bound on |mu|; dimension: number of eigenvalues there are; solver: what ran and why.
     """
 
     values: Array
@@ -76,9 +76,10 @@ class ContrastSpectrum:
     dimension: int
     solver: str
     weights: Array | None = None
+    mean: Array | None = None
 
     def __post_init__(self) -> None:
-        for name in ("values", "vectors", "residuals", "weights"):
+        for name in ("values", "vectors", "residuals", "weights", "mean"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, frozen(getattr(self, name)))
 
@@ -254,7 +255,8 @@ class SignedGraph:
             raise DataError(f"n_components={n_components} exceeds {dimension}, the number of {what}")
         if X is not None:
             values, weights, residuals, solver = top_pairs(self.covariance(X))
-            return ContrastSpectrum(values, self._rows(X, "X") @ weights, residuals, dimension, solver, weights)
+            mean = as_rows(X).detach().cpu().numpy().astype(np.float64).mean(axis=0)
+            return ContrastSpectrum(values, self._rows(X, "X") @ weights, residuals, dimension, solver, weights, mean)
         R = min(int(n_components) + MARGIN, dimension)
         S, P = self.degree
         c = 2 * float(np.abs(S).max()) + 2 * float(np.abs(P).max())  # |M| <= |Lap(S)| + |Lap(P)| by Gershgorin
