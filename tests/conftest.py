@@ -1,5 +1,8 @@
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: before numpy counts them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import numpy as np
 import pytest

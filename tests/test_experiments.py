@@ -20,7 +20,7 @@ import torch
 
 import spectral_ssl as ss
 from spectral_ssl.cli import main
-from spectral_ssl.experiments import audit, bounds, compare_methods, explain
+from spectral_ssl.experiments import audit, compare_methods, explain, proofs
 from spectral_ssl.experiments.compare import share_notes
 from spectral_ssl.experiments.demo import corruption_rows
 from spectral_ssl.experiments.rows import embed_split, relative_excess
@@ -597,7 +597,7 @@ def test_audit_of_a_good_embedding_is_certified_by_itself_where_nothing_is_solve
     A = torch.as_tensor(graph.to_csr().toarray())
     least, Z = naive.minimise(lambda B: naive.info_nce(B, A, 0.5), (24, 23), starts=1)
     np.save(tmp_path / "Z.npy", Z)
-    monkeypatch.setattr(bounds, "SOLVE_MAX", 10)
+    monkeypatch.setattr(proofs, "SOLVE_MAX", 10)
     (row,) = audit(tmp_path / "Z.npy", out=tmp_path / "a", **options)["rows"]
     assert row["kind"] == "bound"
     assert row["bound_from"] == "the certificate of Z itself"
@@ -610,7 +610,7 @@ def test_a_certificate_that_cannot_be_had_costs_no_row(tmp_path: Path, monkeypat
     blind = Z.copy()
     blind[3] = 0.0  # a row without a direction
     np.save(tmp_path / "blind.npy", blind)
-    monkeypatch.setattr(bounds, "SOLVE_MAX", 10)
+    monkeypatch.setattr(proofs, "SOLVE_MAX", 10)
     (row,) = audit(tmp_path / "blind.npy", out=tmp_path / "a", **options)["rows"]
     assert row["certificate"] is None
     assert row["lower_bound"] == pytest.approx(ss.InfoNCE().lower_bound(graph, 2))
@@ -645,19 +645,19 @@ def test_compare_bounds_cosine_linear_infonce_by_the_best_proof_and_names_it(
     assert row["loss_closed"] == row["lower_bound"]
     assert "optimum over all embeddings of 2 dimensions" in row["bound_from"]
     assert f"the lower bound is proven by {row['bound_from']}" in row["note"]
-    monkeypatch.setattr(bounds, "SOLVE_MAX", 10)
+    monkeypatch.setattr(proofs, "SOLVE_MAX", 10)
     # without the search the larger of two remains: of a trained embedding, and of the relation and K
     for temperature in (0.5, 10.0):
         ask["methods"], method = f"infonce(temperature={temperature})", ss.InfoNCE(temperature=temperature)
         (row,) = compare_methods(out=tmp_path / str(temperature), **ask)["rows"]
         Z = open_run(tmp_path / str(temperature)).load_arrays("arrays")[f"{row['slug']}/Z_trained"]
         least, _ = naive.minimise(lambda B, tau=temperature: naive.info_nce(B, A, tau), (24, 2))
-        proofs = {
+        proven = {
             "the certificate of the trained embedding": method.certificate(Z, graph).lower_bound,
             "the relation alone": method.lower_bound(graph, 2),
         }
-        assert row["lower_bound"] == pytest.approx(max(proofs.values()), rel=1e-12)
-        assert row["bound_from"] == max(proofs, key=lambda name: proofs[name])
+        assert row["lower_bound"] == pytest.approx(max(proven.values()), rel=1e-12)
+        assert row["bound_from"] == max(proven, key=lambda name: proven[name])
         assert row["lower_bound"] <= least + 1e-9
 
 
