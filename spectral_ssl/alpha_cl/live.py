@@ -126,7 +126,7 @@ class LiveOptimum:
     radius: float
     rule: AlphaRule
     contrast: Contrast
-    _proof: AlphaRule
+    _proof: tuple[AlphaRule, Array]  # the rule and the Z of the best bound, which at kinks need not be those above
 
     @property
     def gap(self) -> float:
@@ -146,7 +146,7 @@ class LiveOptimum:
     @functools.cached_property
     def alpha(self) -> Array:
         """alpha* (n, m), of the proof: dF/du at the optimum, at kinks the point of the subdifferential it found."""
-        return self._proof.alpha(self.embedding.Z, self.contrast).numpy()
+        return np.asarray(self._proof[0].alpha(self._proof[1], self.contrast).numpy())
 
 
 def check_rule(rule: Any) -> None:
@@ -430,5 +430,5 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
         radius=radius,
         rule=problem.rule,
         contrast=problem.contrast,
-        _proof=dual.rule,
+        _proof=(dual.rule, problem.Y @ dual.W),
     )
