@@ -18,7 +18,7 @@ Of the surrogate gap (Bao, Nagano & Nozawa 2022, arXiv 2110.02501), in kind as w
 
 ===================  ================================================================  ==================
 bounds-curves        optimal values by K, coefficients of the rivals, without data     surrogate_curves
-bounds-trajectories  both risks in training, inside the band; every limit at its end   bound_training
+bounds-trajectories  both risks in training, inside the band; every limit at its end   surrogate_training
 ===================  ================================================================  ==================
 
 The settings of E1 to E9 follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are
@@ -28,8 +28,6 @@ of data of our own, and none of theirs are shown.
 from collections.abc import Callable
 from typing import Any
 
-from spectral_ssl.experiments.reproduce.surrogate_curves import bound_curves
-from spectral_ssl.experiments.reproduce.surrogate_training import bound_trajectories
 from spectral_ssl.experiments.reproduce.closed_form import agreement
 from spectral_ssl.experiments.reproduce.hinge import hinge_spectrum
 from spectral_ssl.experiments.reproduce.invariance import gamma_path
@@ -39,6 +37,8 @@ from spectral_ssl.experiments.reproduce.practice import batch_bias
 from spectral_ssl.experiments.reproduce.ranks import rank_by_method
 from spectral_ssl.experiments.reproduce.redundancy import redundancy_sweep
 from spectral_ssl.experiments.reproduce.stepwise import stepwise_learning
+from spectral_ssl.experiments.reproduce.surrogate_curves import bound_curves
+from spectral_ssl.experiments.reproduce.surrogate_training import bound_trajectories
 
 __all__ = ["EXPERIMENTS"]
 
