@@ -62,7 +62,7 @@ __all__ = [
 
 STEP = 0.35  # h, of the nodes in log t: its quadrature error is 2e-12
 DROPPED = 1e-13  # what an end of the integral may leave out
-MAX_NODES = 5_000  # past it scores spread so far (some 1,700 nats) that the integral is no sensible road
+MAX_SPREAD = 600.0  # nats between two scores of an anchor: e^{-spread} is a number still, in some 1,800 nodes
 BLOCK = 2**16  # scores held at once: half a MiB, which stays in a core's cache from node to node
 DRAWN = 2**22  # numbers held at once by the Monte-Carlo road
 SIGMAS = 4.0  # standard errors that a sampled risk is moved by before a bound is judged by it
@@ -316,19 +316,19 @@ def expected_log(
     step: float = STEP,
 ) -> tuple[Array, Array]:
     """E ln(e^{s+} + sum_{k <= K} e^{s_k}) for each anchor (B, k), and a proven limit of the error (k,)."""
+    spread = float(np.ptp(S, axis=1).max())
+    if spread > MAX_SPREAD:
+        raise DataError(
+            f"scores spread over {spread:,.0f} nats, past the {MAX_SPREAD:,.0f} that the exact risk is computed for; "
+            "normalise the features, raise the temperature, or use Monte Carlo"
+        )
     shift = S.max(axis=1, keepdims=True)
     P = np.exp(S - shift)  # (B, m), at most 1: Z is at most K + 1
-    spread = float(np.ptp(S, axis=1).max())
     EZ = P[:, own].mean(axis=1)[:, None] + K * (P @ w)[:, None]
     most = float(K.max() + 1)
     u = 0.5 * math.log(2 * DROPPED) - math.log(most)
     last = math.log(-math.log(DROPPED)) + spread  # Z is at least e^{-spread}: e^{-tZ} <= DROPPED from there on
     n_nodes = math.ceil((last - u) / step)
-    if n_nodes > MAX_NODES:
-        raise DataError(
-            f"scores spread over {spread:,.0f} nats, and the exact risk would take {n_nodes:,} passes over all pairs; "
-            "normalise the features, raise the temperature, or use Monte Carlo"
-        )
     total = np.zeros_like(EZ)
     E = np.empty_like(P)
     right = 0.0
