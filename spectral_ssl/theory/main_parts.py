@@ -88,9 +88,9 @@ class ViewSet:
             )
         order = np.lexsort((data.source, data.class_codes))  # stable: the rows of a source keep their order
         source, codes = data.source[order], data.class_codes[order]
-        start = np.flatnonzero(np.diff(source, prepend=-1))
-        if np.unique(source[start]).size < start.size:
-            again = source[start][np.bincount(source[start])[source[start]] > 1][0]
+        start = np.flatnonzero((np.diff(source, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0))
+        if (mixed := np.bincount(source[start]) > 1).any():
+            again = int(np.argmax(mixed))
             raise DataError(
                 f"{what}: sample {again} has rows of different classes; views keep the label of their sample"
             )
