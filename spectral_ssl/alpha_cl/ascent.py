@@ -21,7 +21,7 @@ import numpy as np
 from spectral_ssl import linalg
 from spectral_ssl.alpha_cl._one_layer import OneLayer
 from spectral_ssl.alpha_cl.contrast import Contrast
-from spectral_ssl.alpha_cl.rules import AlphaRule
+from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 
@@ -30,6 +30,9 @@ __all__ = ["Ascent", "ascend_live"]
 MEMORY = 8  # secants that are mixed
 STEP = 0.7  # of 1 / |C|: a shorter step cannot overshoot while alpha holds
 ALLOWED, SHRINK = 1.5, 0.5  # how much the residual may grow in a step, and what becomes of the step where it grows more
+GROW = 1.1  # of the step after one that lowered a loss
+PATIENCE, PROGRESS = 20, 0.9  # without a loss: so many steps without a residual so much smaller mean too long a step
+ROUNDING = 1e-14  # of the terms of a loss: what a sum of them may be off by
 NEAR = 0.1  # residual below which steps are mixed and watched
 LEVEL = 1e-3  # share of h r lambda_max(C) that a point may leave uncaptured and be no saddle
 
@@ -107,12 +110,14 @@ def ascend_live(
 
 def _ascend(problem: OneLayer, W: Array, radius: float, max_iter: int, tol: float) -> tuple[Array, float, int, bool]:
     """(W, residual, steps, whether W collapsed) of the accelerated iteration; a step is one look at alpha."""
-    C = problem.sweep(W).product
-    residual = _residual(W, C, radius)
-    share, plain = STEP, True
+    falls = isinstance(problem.rule, PairLoss)  # then a step of the right length lowers the loss
+    at = problem.sweep(W)
+    residual = least = _residual(W, at.product, radius)
+    share, plain, since = STEP, True, 0
     points: list[Array] = []  # W, and what the plain step adds to it
     moves: list[Array] = []
     for step in range(1, max_iter + 1):
+        C = at.product
         values, V = linalg.eigh(C)
         most = float(values[-1])
         if most <= 0:
@@ -122,21 +127,30 @@ def _ascend(problem: OneLayer, W: Array, radius: float, max_iter: int, tol: floa
                 return W, residual, step, False
             # a saddle: other directions are above those of W, which cannot find them by itself
             W = _sphere(W + 0.1 * math.sqrt(radius) * np.outer(V[:, -1], np.eye(W.shape[1])[-1]), radius)
-            C = problem.sweep(W).product
-            residual, points, moves = _residual(W, C, radius), [], []
+            at = problem.sweep(W)
+            residual = least = _residual(W, at.product, radius)
+            points, moves, plain, since = [], [], True, 0
             continue
         move = _sphere(W + share / max(-float(values[0]), most) * (C @ W), radius) - W
         points, moves = [*points[-MEMORY:], W], [*moves[-MEMORY:], move]
         plain = plain or residual > NEAR or len(points) < 3
         tried = W + move if plain else _mixed(points, moves, radius)
-        C_tried = problem.sweep(tried).product
-        found = _residual(tried, C_tried, radius)
-        if residual < NEAR and found > ALLOWED * residual:
-            # secants that mislead are forgotten; a plain step is too long, where alpha moves with it
+        after = problem.sweep(tried)
+        found = _residual(tried, after.product, radius)
+        worse = residual < NEAR and found > ALLOWED * residual
+        if plain and falls:
+            worse = after.value > at.value + ROUNDING * at.size
+        if worse:  # secants that mislead are forgotten; a plain step is too long, where alpha moves with it
             points, moves = [], []
             share, plain = (share * SHRINK if plain else share), True
             continue
-        W, C, residual, plain = tried, C_tried, found, False
+        if plain and falls:
+            share = min(GROW * share, STEP / SHRINK)
+        W, at, residual, plain = tried, after, found, False
+        least, since = (found, 0) if found < PROGRESS * least else (least, since + 1)
+        if not falls and since >= PATIENCE:
+            share, least, since, plain = share * SHRINK, found, 0, True
+            points, moves = [], []
     return W, residual, max_iter, False
 
 

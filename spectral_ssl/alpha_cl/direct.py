@@ -116,8 +116,7 @@ class PowerRule(PairLoss):
         t = self._multiplier(x.detach())
         g, slope = self._log_sum(x, t)
         t = t - g / slope.detach()
-        log_alpha = self._log_alpha(x, t)
-        return torch.exp(log_alpha - torch.logsumexp(log_alpha, dim=1, keepdim=True))
+        return torch.softmax(-torch.log1p(x * torch.exp(-t)[:, None]) / self.gamma, dim=1)
 
     def conjugate(self, alpha: torch.Tensor) -> torch.Tensor:
         return inside(self._power(alpha), on_simplex(alpha))
@@ -126,27 +125,26 @@ class PowerRule(PairLoss):
         power = alpha.clamp_min(0.0).pow(1 - self.gamma).sum(dim=1)  # inf where an entry is 0
         return self.temperature * power / (self.gamma - 1)
 
-    def _log_alpha(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return -(t[:, None] + torch.log1p(x * torch.exp(-t)[:, None])) / self.gamma
-
     def _log_sum(self, x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """g(t) = log of the row sum, and g'(t) = -(mean of e^t / (x + e^t) under alpha) / gamma; (n,) both."""
-        log_alpha = self._log_alpha(x, t)
-        share = 1 / (1 + x * torch.exp(-t)[:, None])
-        return torch.logsumexp(log_alpha, dim=1), -(torch.softmax(log_alpha, dim=1) * share).sum(dim=1) / self.gamma
+        y = x * torch.exp(-t)[:, None]
+        alpha = torch.exp(-(t[:, None] + torch.log1p(y)) / self.gamma)  # at most 1, and for the nearest at least 1/m
+        total = alpha.sum(dim=1)
+        return total.log(), -(alpha / (1 + y)).sum(dim=1) / (self.gamma * total)
 
+    @torch.no_grad()
     def _multiplier(self, x: torch.Tensor) -> torch.Tensor:
         """The root t of g, (n,), to rounding; x (n, m) detached."""
         low = torch.zeros_like(x[:, 0])
         high = torch.full_like(low, self.gamma * math.log(x.shape[1]))
-        t, small = (low + high) / 2, 4 * torch.finfo(x.dtype).eps
+        t, small = (low + high) / 2, 16 * torch.finfo(x.dtype).eps
         for _ in range(ROOT_STEPS):
             g, slope = self._log_sum(x, t)
             low, high = torch.where(g >= 0, t, low), torch.where(g <= 0, t, high)
             newton = t - g / slope
-            step = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
-            done = (step - t).abs() <= small * t.abs().clamp_min(1.0)
-            t = step
+            done = (newton - t).abs() <= small * t.abs().clamp_min(1.0)
+            step = torch.where((newton >= low) & (newton <= high), newton, (low + high) / 2)
+            t = torch.where(done, newton, step)
             if bool(done.all()):
                 return t
         raise NumericalError(

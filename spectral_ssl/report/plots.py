@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectral_ssl.report.alpha_figures import alpha_figures
 from spectral_ssl.report.audit_figures import audit_figures
 from spectral_ssl.report.bound_figures import bound_figures
 from spectral_ssl.report.convergence_figures import convergence_figures
@@ -96,6 +97,7 @@ STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] 
     "experiment": curve_figures,
     "path": path_figures,
     "align": curve_figures,
+    "alpha": alpha_figures,
     "forecast": curve_figures,
     "bounds": bound_figures,
     "converge": convergence_figures,

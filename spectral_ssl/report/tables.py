@@ -144,6 +144,7 @@ RENDERERS: dict[str, Callable[[Payload, Page], None]] = {
     "experiment": findings,
     "path": findings,
     "align": findings,
+    "alpha": findings,
     "forecast": findings,
     "bounds": bound_table,
     "converge": findings,
