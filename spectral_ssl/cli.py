@@ -64,7 +64,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "audit": Entry("spectral_ssl.experiments:audit", "Which closed form a representation is, and how far from each."),
     "align": Entry("spectral_ssl.experiments.align:align", "Wrong pairs, few labels: which method, which invariance."),
-    "alpha": Entry("spectral_ssl.experiments.alpha_cl:alpha", "alpha-CL: which negatives count, what is learnt, and PCA."),
+    "alpha": Entry("spectral_ssl.experiments.alpha_cl:alpha", "alpha-CL: which negatives count, and is it PCA?"),
     "forecast": Entry("spectral_ssl.experiments.forecast:forecast", "Relations ranked before any is trained on."),
     "bounds": Entry(
         "spectral_ssl.experiments.surrogate:bounds", "What the contrastive risk says of classifiers, by negatives."

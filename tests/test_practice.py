@@ -22,6 +22,7 @@ from measure import sine
 import spectral_ssl as ss
 from spectral_ssl.cli import COMMANDS, main
 from spectral_ssl.experiments.branches import branches
+from spectral_ssl.experiments.convergence_studies import convergence_negatives, convergence_widths
 from spectral_ssl.experiments.frame import times
 from spectral_ssl.experiments.infonce import frobenius_warm_start, linearisation, price_of_dimension
 from spectral_ssl.experiments.practice import Expected, batch_size, minibatch_bias
@@ -79,6 +80,15 @@ TINY: dict[str, tuple[Any, dict[str, Any]]] = {
         price_of_dimension,
         {"data": DATA, "n_originals": 8, "n_neighbors": 3, "relation": "knn", "temperatures": (0.5,),
          "dimensions": (1, 2, 8)},
+    ),
+    "convergence-negatives": (
+        convergence_negatives,
+        {"data": DATA, "negatives": (1, 4), "outputs": ("unit",), "n_tuples": 20, "n_rows": 60, "width": 16,
+         "steps": 15},
+    ),
+    "convergence-widths": (
+        convergence_widths,
+        {"data": DATA, "widths": (8, 16), "outputs": ("free",), "n_tuples": 5, "steps": 15},
     ),
 }  # fmt: skip
 

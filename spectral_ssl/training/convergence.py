@@ -219,6 +219,7 @@ def descend(
     looks: int = 12,
     seed: int = 0,
     infimum: float = 0.0,
+    kernel: bool = True,
     checkpoint: Checkpoint | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> Descended:
@@ -226,8 +227,8 @@ def descend(
 
     learning_rate: constant; None: half of 1/beta, beta the curvature at the start, halved where a step would not lower
     the loss by eta |grad|^2 / 2, down to an eighth, and doubled again later. looks: at so many steps, evenly on a log
-    scale, the kernel is measured (not past 1,500 margins). infimum: of the loss; a run stops early where rounding hides
-    what is left above it.
+    scale, the motion of weights is measured and, with `kernel` and up to 1,500 margins, JJ'. infimum: of the loss; a
+    run stops early where rounding hides what is left above it.
     checkpoint: of `run_identity`; saved now and then and on Ctrl-C, and gone on from, bit for bit. watch: called with
     the step and its loss.
     """
@@ -235,7 +236,8 @@ def descend(
     check_int(looks, "looks", low=2)
     if learning_rate is not None:
         check_real(learning_rate, "learning_rate", low=0, open_low=True)
-    run = _Run(tuples, setup, steps, learning_rate, looks, seed, infimum, checkpoint)
+    most = KERNEL_MARGINS if kernel else 0
+    run = _Run(tuples, setup, steps, learning_rate, looks, seed, infimum, most, checkpoint)
     began = time.perf_counter()
     run.go(watch)
     return Descended(run.trace(), run.problem, run.message, run.before + time.perf_counter() - began)
@@ -253,9 +255,11 @@ class _Run:
         looks: int,
         seed: int,
         infimum: float,
+        kernel_margins: int,
         checkpoint: Checkpoint | None,
     ) -> None:
         self.tuples, self.setup, self.steps, self.infimum, self.checkpoint = tuples, setup, steps, infimum, checkpoint
+        self.kernel_margins = kernel_margins
         self.problem = MarginProblem(tuples, setup, seed)
         self.start = [W.detach().clone() for W in self.problem.weights]
         self.adapts = learning_rate is None
@@ -313,7 +317,7 @@ class _Run:
 
     def _look(self) -> None:
         least = greatest = math.nan
-        if self.tuples.n * self.tuples.n_negatives <= KERNEL_MARGINS:
+        if self.tuples.n * self.tuples.n_negatives <= self.kernel_margins:
             values, _ = linalg.eigh(self.problem.kernel())
             least, greatest = float(values[0]), float(values[-1])
         moved = _norm([W.detach() - W0 for W, W0 in zip(self.problem.weights, self.start, strict=True)])
