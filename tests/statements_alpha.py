@@ -59,6 +59,61 @@ ALPHA: dict[str, Statement] = {
         "game has one fixed objective in this form for `eps = 0`, and for `eps > 0` in the Fenchel form of A5",
         said="Contrastive learning is a max-min game over a fixed set of alpha, for every eps",
     ),
+    "A10": Statement(
+        "exact",
+        "Contrastive covariance: `C_alpha[a,b] = sum_ij alpha_ij {(a_i-a_j)(b_i-b_j)' - (a_i-a_i')(b_i-b_i')'} = a'Mb` "
+        "with the signed pair graph `M = Lap(S) - Lap(P)`, S alpha symmetrised, P the positives weighing `sum_j "
+        "alpha_ij`; one view: `[[Lap(S)-B, B], [B, -B]]`; `E = tr(C_alpha[z])/2`",
+    ),
+    "A11": Statement(
+        "exact",
+        "Free embeddings with orthonormal columns: `max E` is half the sum of the K largest eigenvalues of M, at its "
+        "eigenvectors; over maps with orthonormal W the same of `C_alpha[x]`, which is PCA",
+    ),
+    "A12": Statement(
+        "exact",
+        "Uniform `alpha = w`, two views: `M = 4wN H - 2w(2N-1) L` at every N, L of the relation views, so that whitened "
+        "maps are those of LPP and VICReg, `mu = 4wN - 2w(2N-1) lam`; M has `4wN` N - 1 times: free embeddings say "
+        "nothing",
+    ),
+    "A13": Statement(
+        "exact",
+        "Uniform alpha is PCA of augmentation means: `E[C_alpha] = 2 Cov(E[x|sample])` without bias at every N for "
+        "`alpha = 1/N(N-1)` (one view) or `1/4N(N-1)` (two); `1/N^2` falls short by the factor `1 - 1/N`",
+    ),
+    "A14": Statement(
+        "exact",
+        "Normalised outputs `z = W'x/|W'x|`: `dE/dW = Ctilde(W) W`, negatives weighed by cosines, a fixed point and no "
+        "PCA; at a local maximum of rank below K W spans top eigenvectors, of value 0, of its own Ctilde (derived here)",
+    ),
+    "A15": Statement(
+        "exact",
+        "Deep linear encoders, alpha fixed, layers on spheres (Frobenius or per filter), `lambda_max > 0`: the maximum "
+        "is `2E = lambda_max`, at `W_l = v_l v_{l-1}'`, v_0 the first eigenvector of `C_alpha`; one sweep of exact "
+        "layers reaches it",
+    ),
+    "A16": Statement(
+        "exact",
+        "Two layers or more have rank 1 at the maximum whatever the multiplicity of `lambda_max`; one layer keeps "
+        "all its directions; `W_2 ~ I` is a saddle",
+    ),
+    "A17": Statement(
+        "corrected",
+        "`lambda_max < 0`: one layer has `2E = lambda_max`; two or more collapse to W = 0 and E = 0, if some hidden "
+        "layer has two units; where all have one, `2E = lambda_max` again",
+        said="With `lambda_max < 0` two layers or more always collapse to W = 0",
+    ),
+    "A18": Statement(
+        "exact",
+        "Depth is a penalty: products of L layers of norm at most 1 are the ball `sum_k sigma_k(W)^(2/L) <= 1`, with "
+        "`max 2E = max(0, lambda_max)`; layers with orthonormal rows: PCA, the sum of the K largest eigenvalues",
+    ),
+    "A19": Statement(
+        "refuted",
+        "Maxima with W = 0 exist for three layers and more if `C_alpha` has negative directions, and random starts end "
+        "there; for two layers, or `C_alpha >= 0`, every local maximum is global (derived here)",
+        said="Almost all local optima of a deep linear encoder with alpha fixed are global",
+    ),
     "A20": Statement(
         "certified",
         "One linear layer `Z = XW`, `tr WW' <= r`, F convex: L is convex in `G = WW'`, and at every W `L(W) - L* <= "

@@ -332,7 +332,7 @@ def _per_filter(top: _Top, sizes: tuple[int, ...]) -> _Found:
 
 def _orthonormal(top: _Top, sizes: tuple[int, ...]) -> _Found:
     K, mu = sizes[-1], top.values
-    layers = [top.V[:, : sizes[1]].T, *(np.eye(n, before) for before, n in itertools.pairwise(sizes))]
+    layers = [top.V[:, : sizes[1]].T, *(np.eye(n, before) for before, n in itertools.pairwise(sizes[1:]))]
     size = float(np.abs(mu).max(initial=0.0))
     notes = []
     unique_up_to: UniqueUpTo = "rotation"

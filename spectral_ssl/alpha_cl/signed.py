@@ -135,14 +135,17 @@ class SignedGraph:
 
     @classmethod
     def of_rule(cls, contrast: Contrast, rule: AlphaRule, Z: Any, *, chunk: int | None = None) -> SignedGraph:
-        """alpha = rule(Z), Z (2N, K), recomputed in every product for `chunk` anchors at a time, never held whole.
+        """alpha = rule(Z), Z (2N, K). Past 32 MiB recomputed in every product, block by block, and never held whole.
 
-        The rule must weigh each anchor by itself, as all of this package do. chunk: by default as many as fit 32 MiB.
+        The rule must weigh each anchor by itself, as all of this package do. chunk: anchors of a block, by default as
+        many as fit 32 MiB; given, blocks are recomputed at any size.
         """
         Z = as_rows(Z, contrast.n_rows).detach().to(device="cpu", dtype=torch.float64)
         rows = max(1, CHUNK_ENTRIES // contrast.candidates.size) if chunk is None else chunk
         if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 1:
             raise DataError(f"chunk must be a positive whole number of anchors, got {chunk!r}")
+        if chunk is None and rows >= contrast.n_anchors:
+            return cls.of(contrast, rule.alpha(Z, contrast))
         return cls(contrast, Recomputed(rule, Z, int(rows)))
 
     # --- numbers ----------------------------------------------------------------------------------------------------
