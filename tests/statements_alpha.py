@@ -72,7 +72,7 @@ ALPHA: dict[str, Statement] = {
     ),
     "A12": Statement(
         "exact",
-        "Uniform `alpha = w`, two views: `M = 4wN H - 2w(2N-1) L` at every N, L of the relation views, so that whitened "
+        "Uniform `alpha = w`, two views: `M = 4wN H - 2w(2N-1) L` at every N, L of the views as relation; so whitened "
         "maps are those of LPP and VICReg, `mu = 4wN - 2w(2N-1) lam`; M has `4wN` N - 1 times: free embeddings say "
         "nothing",
     ),
@@ -84,7 +84,7 @@ ALPHA: dict[str, Statement] = {
     "A14": Statement(
         "exact",
         "Normalised outputs `z = W'x/|W'x|`: `dE/dW = Ctilde(W) W`, negatives weighed by cosines, a fixed point and no "
-        "PCA; at a local maximum of rank below K W spans top eigenvectors, of value 0, of its own Ctilde (derived here)",
+        "PCA; at local maxima of rank below K W spans top eigenvectors, of value 0, of its own Ctilde (derived here)",
     ),
     "A15": Statement(
         "exact",

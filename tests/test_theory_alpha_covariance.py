@@ -120,7 +120,7 @@ def test_A10_one_view_in_blocks(record_property) -> None:
 @VIEWS
 @settings(max_examples=25, deadline=None)
 @given(N=st.integers(2, 6), seed=st.integers(0, 10**6), factor=st.floats(-3, 3))
-def test_M_is_symmetric_linear_in_alpha_and_blind_to_the_mean(views, N, seed, factor) -> None:
+def test_the_signed_graph_is_symmetric_linear_in_alpha_and_blind_to_the_mean(views, N, seed, factor) -> None:
     rng = np.random.default_rng(seed)
     contrast = Contrast.of(N, views=views)
     first, second = rng.random((2, contrast.n_anchors, contrast.n_negatives))

@@ -234,7 +234,7 @@ def test_A17_without_a_positive_eigenvalue_depth_decides(norm, record_property) 
     record_property("counterexample", "hidden layers of one unit: 2E = lambda_max = -1, not 0")
 
 
-def test_A17_collapse_is_told_for_data_as_well() -> None:
+def test_collapse_is_told_for_data_as_well() -> None:
     """Positives further apart than negatives: E is best at W = 0, from the contrast itself."""
     rng = np.random.default_rng(14)
     first = rng.standard_normal((6, 2))
