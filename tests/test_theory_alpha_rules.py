@@ -618,6 +618,15 @@ def test_a_function_that_bends_down_far_from_the_data_is_refuted_there() -> None
     assert float(values(at).mean()) == pytest.approx(chord)
 
 
+def test_a_function_that_bends_down_along_no_single_negative_is_refuted() -> None:
+    """2 |u|^2 - (sum u)^2 / 2 is convex in each u_j alone, and concave along (1, .., 1) for m = 6."""
+
+    def values(u: torch.Tensor) -> torch.Tensor:
+        return 2 * u.square().sum(dim=1) - u.sum(dim=1).square() / 2
+
+    assert al.convexity_counterexample(values, torch.zeros((1, 6), dtype=torch.float64)) is not None  # a saddle
+
+
 # --- what alpha is like, names and refusals ---------------------------------------------------------------------------
 
 

@@ -81,11 +81,11 @@ def ascend_live(
     if isinstance(max_iter, bool) or max_iter < 1:
         raise DataError(f"max_iter must be at least 1, got {max_iter!r}")
     problem = OneLayer(X, contrast, rule)
-    K = min(problem.d, 16) if n_components is None else n_components
-    if isinstance(K, bool) or not isinstance(K, int | np.integer) or not 1 <= K <= max(problem.d, 1):
-        raise DataError(f"n_components must be from 1 to {problem.d}, the directions in which X varies, got {K!r}")
     if problem.d == 0:
         raise DataError("all rows of X are equal: every linear map collapses them; give features that vary")
+    K = min(problem.d, 16) if n_components is None else n_components
+    if isinstance(K, bool) or not isinstance(K, int | np.integer) or not 1 <= K <= problem.d:
+        raise DataError(f"n_components must be from 1 to {problem.d}, the directions in which X varies, got {K!r}")
     W = np.random.default_rng(seed).standard_normal((problem.d, K))
     if start is not None:
         W = np.asarray(start, dtype=np.float64)
