@@ -10,7 +10,7 @@ import torch
 import spectral_ssl as ss
 import spectral_ssl.experiments.convergence as command
 from spectral_ssl.cli import main
-from spectral_ssl.errors import DataError
+from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.experiments.convergence import converge
 from spectral_ssl.experiments.convergence_studies import convergence_negatives, convergence_widths
 from spectral_ssl.report.convergence_figures import convergence_figures
@@ -156,9 +156,9 @@ def test_interrupted_it_keeps_what_is_done_and_goes_on_bit_for_bit(
 
 
 def test_a_dead_start_is_told(tmp_path: Path) -> None:
-    payload = converge(
-        **{**SMALL, "widths": (12,)}, losses=("logistic",), output_scale=0.05, figures=False, out=tmp_path / "dead"
-    )
+    options = {**SMALL, "widths": (12,), "losses": ("logistic",), "output_scale": 0.05, "figures": False}
+    with pytest.warns(SpectralWarning, match="dead start"):
+        payload = converge(**options, out=tmp_path / "dead")
     told = [note for note in payload["notes"] if "dead start" in note]
     assert len(told) == 1
     assert "raise output_scale" in told[0]

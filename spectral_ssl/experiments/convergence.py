@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +15,22 @@ from typing import Any
 import numpy as np
 
 from spectral_ssl.embedding import Array
-from spectral_ssl.errors import DataError, did_you_mean
+from spectral_ssl.errors import DataError, SpectralWarning, did_you_mean
 from spectral_ssl.experiments.compare import finish
+from spectral_ssl.experiments.convergence_rows import answer_of, descent_row, drawn_rows, fit_curve, not_applied
 from spectral_ssl.experiments.convergence_tuples import CASES, tuples_of
-from spectral_ssl.experiments.frame import Report, check_list, experiment, times
+from spectral_ssl.experiments.frame import Report, check_list, experiment
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import open_run, to_jsonable
 from spectral_ssl.theory.bound import Bound
-from spectral_ssl.theory.convergence import DescentTrace, RateFit, dead_start, descent_bounds, fit_rates
+from spectral_ssl.theory.convergence import dead_start
 from spectral_ssl.theory.tuples import Infimum, Tuples
 from spectral_ssl.training.checkpoint import Checkpoint
-from spectral_ssl.training.convergence import Descended, DescentSetup, MarginProblem, descend, run_identity
+from spectral_ssl.training.convergence import DescentSetup, MarginProblem, descend, run_identity
 
-__all__ = ["converge", "descent_row", "unit_rows"]
+__all__ = ["converge"]
 
-FITS = 0.99  # R^2 from which a rate is named
 TOLD = 50  # steps between two words on how a run stands
-DRAWN = 40  # steps drawn of a run, on a log scale, and as many on a linear one
 KEPT = "checkpoints"  # the folder of unfinished runs, inside the run directory
 
 
@@ -96,13 +96,18 @@ def converge(
         done = {row.get("slug") for row in report.payload["rows"]}
         for cell in plan.cells:
             if cell.slug not in done:
-                _finish_cell(cell, plan, report)
+                try:
+                    _finish_cell(cell, plan, report)
+                except KeyboardInterrupt:
+                    path = report.run.path
+                    progress.note(f"kept in {path}; go on with: spectral-ssl converge --resume {path}")
+                    raise
             report.task.advance(text=cell.slug)
         rows = [row for row in report.payload["rows"] if "slug" in row]
-        report.payload["answer"] = _answer(rows)
-        report.payload["notes"] += _not_applied(report.payload["bounds"])
+        report.payload["answer"] = answer_of(rows)
+        report.payload["notes"] += not_applied(report.payload["bounds"])
         report.payload["figure_rows"] = [
-            drawn for cell in plan.cells for drawn in unit_rows(cell.slug, report.arrays, cell.case, cell.setup.width)
+            drawn for cell in plan.cells for drawn in drawn_rows(cell.slug, report.arrays, cell.case, cell.setup.width)
         ]
     return report.payload
 
@@ -177,6 +182,8 @@ def _plan(config: Mapping[str, Any]) -> Plan:
 
 def _recorded(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The options of an interrupted run. Raises DataError for options that were given anew and are others."""
+    if config["out"] is not None:
+        raise DataError(f"a resumed run goes on in {path}: give --resume without --out, or --out without --resume")
     run = open_run(path)
     if run.record["command"] != "converge":
         raise DataError(f"{path} is a run of {run.record['command']!r}; resume a run of converge")
@@ -250,7 +257,7 @@ def _finish_cell(cell: Cell, plan: Plan, report: Report) -> None:
     report.add(
         row, losses=t.losses, squared_gradients=t.squared_gradients, excess=t.excess, looks=t.looks,
         learning_rates=t.learning_rates, kernel_least=t.kernel_least, kernel_greatest=t.kernel_greatest,
-        motion=t.motion, fit=_fit_curve(t), kernel_envelope=_legal(bounds[1], t.kernel_envelope),
+        motion=t.motion, fit=fit_curve(t), kernel_envelope=_legal(bounds[1], t.kernel_envelope),
         gradient_envelope=_legal(bounds[2], t.gradient_envelope),
     )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)  # what it held is in the arrays of the run
@@ -265,92 +272,7 @@ def _legal(bound: Bound, curve: Any) -> Array:
     return np.asarray(curve()) if bound.legal and bound.observed is not None else np.empty(0)
 
 
-def _fits(trace: DescentTrace) -> tuple[RateFit, RateFit] | None:
-    try:
-        return fit_rates(trace.excess, trace.resolution)
-    except DataError:  # too few steps above rounding to tell a rate by
-        return None
-
-
-def _fit_curve(trace: DescentTrace) -> Array:
-    """The better fit at the steps it was made on (T+1,), nan elsewhere."""
-    found = np.full(trace.losses.size, np.nan)
-    if (fits := _fits(trace)) is not None:
-        best = max(fits, key=lambda fit: fit.r2)
-        on = np.arange(best.first, best.last + 1)
-        found[on] = best.at(on)
-    return found
-
-
 # --------------------------------------------------------------------------------------------------------- what is told
-
-
-def descent_row(case: str, slug: str, found: Descended, infimum: Infimum) -> tuple[dict[str, Any], tuple[Bound, ...]]:
-    """A run in one row, and its bounds."""
-    t, fits = found.trace, _fits(found.trace)
-    bounds = descent_bounds(t)
-    kernel, gradient = bounds[1], bounds[2]
-    row: dict[str, Any] = {
-        "loss": case,
-        "width": found.problem.setup.width,
-        "excess": float(t.excess[-1]),
-        "rate": _rate_words(fits),
-        "envelope": float(t.kernel_envelope()[-1]) if kernel.legal and kernel.observed is not None else None,
-        "bounds": _verdict(bounds),
-        "lambda_min": None if not t.kernel_measured else 0.0 if t.singular else t.lam,
-        "motion": t.relative_motion,
-        "r2_power": None if fits is None else fits[0].r2,
-        "r2_linear": None if fits is None else fits[1].r2,
-        "envelope_gradient": float(t.gradient_envelope()[-1]) if gradient.legal else None,
-        "infimum": infimum.low,
-        "infimum_at_most": infimum.high,
-        "start": float(t.losses[0]),
-        "steps": t.learning_rates.size,
-        "slope": None if fits is None else fits[0].slope,
-        "rate_per_step": None if fits is None else -fits[1].slope,
-        "gradient_over_excess": t.pl_ratio,
-        "gradient_over_excess2": t.square_ratio,
-        "lambda_max": float(t.kernel_greatest.max()) if t.kernel_measured else None,
-        "motion_limit": float(t.motion_limits.max()) / t.start_norm,
-        "eta_beta": float(t.step_smoothness.max(initial=0.0)),
-        "learning_rate": float(t.learning_rates[0]),
-        "seconds": found.seconds,
-        "slug": slug,
-    }
-    return row, bounds
-
-
-def _verdict(bounds: Sequence[Bound]) -> str:
-    """ "4 of 4 hold", "2 of 2 hold" where two do not apply, or how many are violated."""
-    applied = [bound for bound in bounds if bound.holds is not None]
-    broken = sum(bound.holds is False for bound in applied)
-    return f"{broken} VIOLATED" if broken else f"{len(applied)} of {len(applied)} hold"
-
-
-def _rate_words(fits: tuple[RateFit, RateFit] | None) -> str:
-    if fits is None:
-        return "too short to tell"
-    power, linear = fits
-    best = max(fits, key=lambda fit: fit.r2)
-    if not best.r2 >= FITS:
-        return "neither"
-    return f"t^{power.slope:.2f}" if best is power else f"e^(-{-linear.slope:.2g} t)"
-
-
-def unit_rows(slug: str, arrays: Mapping[str, Array], case: str, width: int) -> list[dict[str, Any]]:
-    """Rows of the figures of one run: the excess, its fit and its envelopes at few steps."""
-    E = arrays[f"{slug}/excess"]
-    last = E.size - 1
-    at = np.unique(np.concatenate([np.geomspace(1, last, DRAWN), np.linspace(0, last, DRAWN)]).round().astype(int))
-    found = []
-    for t in at:
-        row: dict[str, Any] = {"figure": "excess", "loss": case, "width": width, "step": int(t), "excess": float(E[t])}
-        for name in ("fit", "kernel_envelope", "gradient_envelope"):
-            curve = arrays[f"{slug}/{name}"]
-            value = float(curve[t]) if curve.size else math.nan
-            row[name] = value if math.isfinite(value) else None
-        found.append(row)
-    return found
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -368,47 +290,14 @@ def _notes(plan: Plan) -> list[str]:
         if dead_start(values):
             _, gradient = problem.evaluate()
             size = sum(float(g.square().sum()) for g in gradient)
-            notes.append(
+            told = (
                 f"{cell.slug} is a dead start: no margin is above {np.abs(values).max():.2g}, |grad|² is {size:.2g}; "
                 "f = 0 is a critical point, near which |grad|² falls as output_scale^4: raise output_scale"
             )
+            warnings.warn(told, SpectralWarning, stacklevel=3)
+            notes.append(told)
     notes.append(
         "envelopes are derived here, from constants measured along the run: the kernel's from its least eigenvalue, "
         "the gradient's from the least |grad|²/excess² (squared: |grad|²/loss)"
     )
     return notes
-
-
-def _not_applied(bounds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which assumptions failed where, an assumption a line."""
-    failed: dict[tuple[str, str], list[str]] = {}
-    for bound in bounds:
-        for text in bound["assumptions"]:
-            what, _, how = text.partition(": fails")
-            if how:
-                where = failed.setdefault((bound["loss"], what), [])
-                where += [told] if (told := f"{bound['width']}{how}") not in where else []
-    return [
-        f"{case}: bounds that ask for '{what}' are not applied at width {', '.join(where)}"
-        for (case, what), where in failed.items()
-    ]
-
-
-def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
-    for case in dict.fromkeys(row["loss"] for row in rows):
-        mine = [row for row in rows if row["loss"] == case]
-        told = ", ".join(f"{row['rate']} at width {row['width']}" for row in mine)
-        worst = max(mine, key=lambda row: row["excess"])
-        parts.append(f"{CASES[case].words}: {told}; excess {times(worst['excess'])} or less at the end")
-    held = [row for row in rows if "VIOLATED" in row["bounds"]]
-    said = "; ".join(parts).capitalize()
-    first, last = rows[0], rows[-1] if rows[-1]["loss"] == rows[0]["loss"] else None
-    mine = [row for row in rows if row["loss"] == first["loss"]]
-    if len(mine) > 1:
-        first, last = mine[0], mine[-1]
-        said += f". From width {first['width']} to {last['width']} weights move by {times(first['motion'])} and "
-        said += f"{times(last['motion'])} of themselves"
-        if first["lambda_min"] is not None and last["lambda_min"] is not None:
-            said += f", the kernel's least eigenvalue is {times(first['lambda_min'])} and {times(last['lambda_min'])}"
-    return said + (f". {len(held)} runs VIOLATE a bound." if held else ". No bound is violated.")

@@ -16,7 +16,7 @@ import numpy as np
 from spectral_ssl.comparison import linear_probe_score
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
-from spectral_ssl.experiments.convergence import descent_row
+from spectral_ssl.experiments.convergence_rows import descent_row, sentence
 from spectral_ssl.experiments.convergence_tuples import labelled_rows
 from spectral_ssl.experiments.frame import check_list, experiment, order_of, reach, times
 from spectral_ssl.progress import SILENT, Progress
@@ -123,10 +123,10 @@ def convergence_negatives(
             {
                 **shared,
                 "name": "accuracy",
-                "title": "More negatives: accuracy of the mean classifier and of a linear probe, held out",
+                "title": _gap_title(rows),
                 "where": {"figure": "accuracy"},
                 "ylabel": "accuracy",
-                "zero": chance,
+                "zero": round(chance, 3),
             },
             {
                 **shared,
@@ -193,6 +193,15 @@ def _judged(found: Descended, X: Array, y: Any, X_held: Array, y_held: Any, N: i
     }
 
 
+def _gap_title(rows: Sequence[dict[str, Any]]) -> str:
+    """By how much a linear probe is ahead of the mean classifier, with few negatives and with many."""
+    mine = [row for row in rows if row["labels"] == "as given"]
+    ks = sorted({row["negatives"] for row in mine})
+    ahead = [100 * max(r["linear_probe"] - r["mean_classifier"] for r in mine if r["negatives"] == k) for k in ks]
+    told = f"Held out, a linear probe is up to {ahead[0]:.2g} points ahead of the mean classifier at N = {ks[0]}"
+    return told + (f", {ahead[-1]:.2g} at N = {ks[-1]}" if len(ks) > 1 else "")
+
+
 def _negatives_answer(rows: Sequence[dict[str, Any]], chance: float) -> str:
     parts = []
     for kind in dict.fromkeys(row["outputs"] for row in rows):
@@ -210,7 +219,7 @@ def _negatives_answer(rows: Sequence[dict[str, Any]], chance: float) -> str:
     broken = sum(row["violated"] for row in rows)
     held = "none is violated" if not broken else f"{broken} are VIOLATED"
     return (
-        f"{'; '.join(parts).capitalize()}. With shuffled labels the training loss falls to {reach(fallen)} of its "
+        f"{sentence('; '.join(parts))}. With shuffled labels the training loss falls to {reach(fallen)} of its "
         f"start, and accuracy is {reach(control)} (chance {times(chance)}). Of the limits {held}; the nearest is "
         f"{times(tight['least_limit'] or math.inf)} for {times(tight['supervised_risk'])}, at N = {tight['negatives']}."
     )
@@ -333,4 +342,4 @@ def _widths_answer(rows: Sequence[dict[str, Any]]) -> str:
         parts.append(told + (f", least eigenvalue {times(known[0])} to {times(known[-1])}" if known else ""))
     broken = sum("VIOLATED" in row["bounds"] for row in rows)
     held = "No bound is violated" if not broken else f"{broken} runs VIOLATE a bound"
-    return f"{'; '.join(parts).capitalize()}. {held}."
+    return f"{sentence('; '.join(parts))}. {held}."

@@ -2,6 +2,7 @@
 
 from spectral_ssl.theory.alignment import Alignment, edge_homophily, label_alignment
 from spectral_ssl.theory.bound import Assumption, Bound
+from spectral_ssl.theory.charts import Chart, NetworkChart, network_chart, smooth_chart
 from spectral_ssl.theory.collisions import (
     Constants,
     collision_probability,
@@ -18,22 +19,26 @@ from spectral_ssl.theory.contrastive import (
     probe_bound,
     uncentred_identity,
 )
+from spectral_ssl.theory.convergence import (
+    DescentTrace,
+    RateFit,
+    dead_start,
+    descent_bounds,
+    fit_rates,
+    kappa,
+    linear_envelope,
+    power_envelope,
+    small_start_gradient,
+    square_constant,
+)
 from spectral_ssl.theory.criteria import Duality, duality
 from spectral_ssl.theory.degeneracy import Collapse, collapse
 from spectral_ssl.theory.dynamics import Flow, integrated_flow, measured_flow, predicted_flow
 from spectral_ssl.theory.energies import Energies, eigen_energies
 from spectral_ssl.theory.fitting import Resemblance, resemblance
-from spectral_ssl.theory.forecast import (
-    Chart,
-    Forecast,
-    Visible,
-    forecast_score,
-    paired_difference,
-    smooth_chart,
-    visible_score,
-)
+from spectral_ssl.theory.forecast import Forecast, Visible, forecast_score, lazy_map, paired_difference, visible_score
 from spectral_ssl.theory.gaps import Intercepts, ideal_contrastive, ideal_supervised, intercepts, log_sum_gap
-from spectral_ssl.theory.gaussian_probe import Discriminant, discriminant_left_out
+from spectral_ssl.theory.gaussian_probe import Discriminant, discriminant, discriminant_left_out
 from spectral_ssl.theory.influence import Influence, edge_influence
 from spectral_ssl.theory.left_out import LeaveOneOut, leave_one_out
 from spectral_ssl.theory.paths import FILTERS, Path, invariance_path, redundancy_path
@@ -57,6 +62,7 @@ from spectral_ssl.theory.subtasks import (
     one_negative,
 )
 from spectral_ssl.theory.surrogate import SurrogateReport, Yardsticks, surrogate_bounds, yardsticks
+from spectral_ssl.theory.tuples import Infimum, Tuples, draw_tuples, fresh_tuples
 
 __all__ = [
     "FILTERS",
@@ -67,22 +73,27 @@ __all__ = [
     "Collapse",
     "Constants",
     "ContrastiveRisk",
+    "DescentTrace",
     "Discriminant",
     "Duality",
     "Energies",
     "Flow",
     "Forecast",
+    "Infimum",
     "Influence",
     "Intercepts",
     "LeaveOneOut",
+    "NetworkChart",
     "OneNegative",
     "Path",
     "Population",
     "Prediction",
     "ProbeBound",
     "ProbePath",
+    "RateFit",
     "Resemblance",
     "SurrogateReport",
+    "Tuples",
     "UncentredIdentity",
     "Uniformity",
     "Visible",
@@ -94,7 +105,11 @@ __all__ = [
     "contrastive_risk",
     "coverage",
     "cross_class_mass",
+    "dead_start",
+    "descent_bounds",
+    "discriminant",
     "discriminant_left_out",
+    "draw_tuples",
     "drawn_task_bound",
     "drawn_task_risk",
     "duality",
@@ -102,23 +117,30 @@ __all__ = [
     "edge_influence",
     "eigen_energies",
     "expected_draws",
+    "fit_rates",
     "fixed_task_bound",
     "fixed_task_risk",
     "forecast_score",
+    "fresh_tuples",
     "ideal_contrastive",
     "ideal_supervised",
     "in_batch_collisions",
     "integrated_flow",
     "intercepts",
     "invariance_path",
+    "kappa",
     "label_alignment",
+    "lazy_map",
     "leave_one_out",
+    "linear_envelope",
     "log_collision",
     "log_sum_gap",
     "measured_flow",
+    "network_chart",
     "one_negative",
     "paired_difference",
     "population",
+    "power_envelope",
     "predicted_flow",
     "predicted_score",
     "probe_bound",
@@ -127,7 +149,9 @@ __all__ = [
     "redundancy_path",
     "resemblance",
     "ridge_risk",
+    "small_start_gradient",
     "smooth_chart",
+    "square_constant",
     "supervised_risk",
     "surrogate_bounds",
     "uncentred_identity",
