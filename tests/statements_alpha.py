@@ -169,4 +169,54 @@ ALPHA: dict[str, Statement] = {
         "`lambda_max(C) = 0` at the optimum where the ball is not tight (views that overlap, eps > 0), and `W = 0` is "
         "optimal if and only if `lambda_max(C) <= 0` at the alpha of the collapsed embedding",
     ),
+    "A30": Statement(
+        "exact",
+        "Two layers `z = W_2 relu(W_1 x)`, alpha fixed, W_2 at its best: `dE/dw_k = s_k sum_l s_l C_alpha[x^(k), "
+        "x^(l)] w_l` with `x^(k) = x 1[w_k'x > 0]`: each unit sees a contrastive covariance of its own, gated",
+    ),
+    "A31": Statement(
+        "exact",
+        "The best W_2, of norm 1 or with rows of equal norm, is `v s'`, s the top eigenvector of `C_alpha[relu(W_1 "
+        "x)]`, and `E = lambda_max / 2`: W_2 has rank 1, only W_1 can have more",
+    ),
+    "A32": Statement(
+        "exact",
+        "One-hot positive inputs: with `y = W_1's` the best energy at a given direction is `y'C_alpha[x]y / (|y_+| + "
+        "|y_-|)^2 / 2`, with one row group for y_+ and one for y_-: rank 2 where y has both signs",
+    ),
+    "A33": Statement(
+        "exact",
+        "Two one-hot patterns with views of magnitudes 1 +- a: `C_alpha[x] = [[q, -c], [-c, q]]`, `q = 2 (1+a)^2 - 4 "
+        "a^2`, `c = 2 (1+a)^2`; one pattern reaches q/2, composition (q + c)/4, which wins by a^2, the linear net (q + "
+        "c)/2",
+    ),
+    "A34": Statement(
+        "corrected",
+        "P one-hot patterns, alpha = 1: one against all others, at weight `b = (gamma (1+r) - beta) / (gamma (1+r)^2 - "
+        "2 beta)`, `r^2 = P - 1`, is the best composition, and beats one pattern only for `a/(1+a) > sqrt((1 - "
+        "1/r)/2)`: never from five patterns on (derived here)",
+        said="Under strong augmentation composing features beats picking one, however many features there are",
+    ),
+    "A35": Statement(
+        "exact",
+        "Two one-hot patterns: the best of projected ascents from random starts ends at `(q + c)/4` with W_1 of rank "
+        "2, and a point of rank 2 written down by hand is a local maximum",
+    ),
+    "A36": Statement(
+        "refuted",
+        "With rows of W_1 of fixed norm, uniform alpha and dense clusters, stationary points have rank 2 and more "
+        "among the units that are read",
+        said="With alpha fixed every layer ends at rank one, ReLU or not",
+    ),
+    "A37": Statement(
+        "exact",
+        "`|W_1|_F = |W_2|_F = 1`: E is a quadratic form over the hull of signed atoms `relu(Xw)`, so that two units "
+        "of different atoms can both be read at a maximum only where `(a_k - a_l)'M(a_k - a_l) <= 0` (derived here); "
+        "rank above 1 was not seen on dense clusters",
+    ),
+    "A38": Statement(
+        "exact",
+        "An ascent that ends on an activation boundary ends where 0 is in the convex hull of the limits of gradients: "
+        "gates in [0, 1] of the inputs there make the tangent gradient vanish, and E has a kink",
+    ),
 }

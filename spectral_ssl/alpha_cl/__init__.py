@@ -42,7 +42,9 @@ from spectral_ssl.alpha_cl.normalised import (
     normalised_covariance,
     sphere_bound,
 )
+from spectral_ssl.alpha_cl.one_hot import OneHotOptimum, composition_threshold, one_hot_optimum, one_hot_views
 from spectral_ssl.alpha_cl.pca_steps import FrankWolfe, frank_wolfe
+from spectral_ssl.alpha_cl.relu import ReluEnergy, ReluLimit, ascend_relu
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.alpha_cl.signed import ContrastSpectrum, SignedGraph, contrastive_covariance
 
@@ -72,8 +74,11 @@ __all__ = [
     "ModifiedTriplet",
     "Nce",
     "NormalisedRun",
+    "OneHotOptimum",
     "PairLoss",
     "PowerRule",
+    "ReluEnergy",
+    "ReluLimit",
     "SignedGraph",
     "SoftTriplet",
     "SparseRule",
@@ -83,7 +88,9 @@ __all__ = [
     "alpha_entropy",
     "alternate",
     "ascend_live",
+    "ascend_relu",
     "balanced_layers",
+    "composition_threshold",
     "contrastive_covariance",
     "convexity_counterexample",
     "deep_ascent",
@@ -97,6 +104,8 @@ __all__ = [
     "live_optimum",
     "normalised_ascent",
     "normalised_covariance",
+    "one_hot_optimum",
+    "one_hot_views",
     "parse_rules",
     "random_layers",
     "rule_name",
