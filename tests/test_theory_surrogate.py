@@ -493,10 +493,11 @@ def test_inclusion_and_collisions_off_are_below_all_rivals(C: int, K: int, exces
 
 
 def test_G7_the_least_upper_limit_is_never_above_a_rival(record_property: Record) -> None:
-    """On features: digits of the order of the four."""
-    report = surrogate_bounds(tight(6, 0.3), [1, 5, 16, 64])
+    """On features, cold and warm, each rival by its formula; the sharp band is the least at T = 1."""
+    cold, warm = (surrogate_bounds(tight(6, T), [1, 5, 16, 64]) for T in (0.3, 1.0))
+    assert warm.bounds[-1]["least upper limit"].limit == warm.bounds[-1]["sharp band, upper"].limit
     worst = 0.0
-    for found in report.bounds:
+    for found in (*cold.bounds, *warm.bounds):
         best = found["least upper limit"].limit
         assert best == min(found[n].limit for n in ("band, upper", "sharp band, upper", "inclusion", "collisions off"))
         for name in ("coverage", "Arora", "Nozawa-Sato", "Ash"):
@@ -504,6 +505,12 @@ def test_G7_the_least_upper_limit_is_never_above_a_rival(record_property: Record
                 worst = max(worst, best / found[name].limit)
     record_property("gap", worst)
     assert worst < 1
+    v, free = float(exact_coverage(6, 17)), (5 / 6) ** 16
+    R, L = float(warm.contrastive.value[2]), log_collision(6, 16)
+    ash = 2 / free * max(1.0, 10 * (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 16)
+    by_hand = {"coverage": R / v, "Arora": (R - L) / free / v, "Nozawa-Sato": (2 * R - L) / v, "Ash": ash * (R - L)}
+    for name, limit in by_hand.items():
+        assert warm.bounds[2][name].limit == pytest.approx(limit, rel=1e-9), name
 
 
 def test_legality_is_checked_before_there_is_a_number() -> None:
@@ -709,6 +716,22 @@ def test_G12_in_a_batch_without_replacement(record_property: Record) -> None:
 
 
 # --- G13, G17: floor, ceiling, ideal values ---------------------------------------------------------------------------
+
+
+def test_the_floor_of_an_uneven_prior_is_the_best_of_three() -> None:
+    """Written out: by convexity, by cosines of -1, by Gibbs' inequality; the first two win somewhere."""
+    won = set()
+    for pi in (np.array([0.45, 0.3, 0.25]), np.array([0.98, 0.01, 0.01]), np.array([0.34, 0.33, 0.33])):
+        for b2 in (0.2, 1.0, 6.0):
+            t = np.abs(pi - 1 / 3).sum() / 2
+            three = [
+                math.log(1 + 2 * math.exp(-b2 * 1.5 * (1 + t**2))),
+                math.log(1 + 2 * math.exp(-2 * b2)),
+                float(-(pi * np.log(pi)).sum()) - b2,
+            ]
+            assert yardsticks(pi, b2).floor == pytest.approx(max(three), rel=1e-12)
+            won.add(int(np.argmax(three)))
+    assert {0, 1} <= won
 
 
 @pytest.mark.parametrize("b2", [1.0, 4.0])
