@@ -72,6 +72,10 @@ COMMANDS: dict[str, Entry] = {
     "converge": Entry(
         "spectral_ssl.experiments.convergence:converge", "Gradient descent of wide encoders against its envelopes."
     ),
+    "augment": Entry(
+        "spectral_ssl.experiments.augmentation:augment",
+        "Augmentation sets ranked by 1 - sigma; certificates of the error.",
+    ),
     "experiment batch-size": Entry(
         "spectral_ssl.experiments.practice:batch_size", "Excess of minibatch training by batch size."
     ),

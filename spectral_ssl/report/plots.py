@@ -25,6 +25,7 @@ import numpy as np
 
 from spectral_ssl.report.alpha_figures import alpha_figures
 from spectral_ssl.report.audit_figures import audit_figures
+from spectral_ssl.report.augmentation_figures import augmentation_figures
 from spectral_ssl.report.bound_figures import bound_figures
 from spectral_ssl.report.convergence_figures import convergence_figures
 from spectral_ssl.report.corruption_figure import corruption_figure
@@ -99,6 +100,7 @@ STUDIES: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Figure]]]] 
     "align": curve_figures,
     "alpha": alpha_figures,
     "forecast": curve_figures,
+    "augment": augmentation_figures,
     "bounds": bound_figures,
     "converge": convergence_figures,
     "reproduce": curve_figures,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spectral_ssl.report.audit_table import audit_table
+from spectral_ssl.report.augmentation_table import augmentation_table
 from spectral_ssl.report.bound_table import bound_table
 from spectral_ssl.report.comparison_table import comparison, verdict
 from spectral_ssl.report.console import Column, Page, Payload, Row, megabytes, seconds
@@ -146,6 +147,7 @@ RENDERERS: dict[str, Callable[[Payload, Page], None]] = {
     "align": findings,
     "alpha": findings,
     "forecast": findings,
+    "augment": augmentation_table,
     "bounds": bound_table,
     "converge": findings,
     "reproduce": findings,

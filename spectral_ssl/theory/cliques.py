@@ -63,9 +63,11 @@ def largest_clique(adjacent: Adjacency, *, budget: int = 1000) -> Clique:
         return Clique(frozen(np.arange(n)), n, 0, 0)
     A = A[np.ix_(rest, rest)]
     matched, pairs = _maximal_matching(A)
-    found = max((_worst_out(A), *_best_in(A), np.flatnonzero(~matched)), key=lambda members: members.size)
     neighbours = _bitsets(A)
     upper = min(rest.size - -(-_double_cover_matching(A) // 2), _colours(neighbours, (1 << rest.size) - 1)[1][-1])
+    found = max((_worst_out(A), np.flatnonzero(~matched)), key=len)
+    if found.size < upper:
+        found = max((found, *_best_in(A)), key=len)
     nodes = 0
     if found.size < upper and budget > 0:
         better, ended, nodes = _search(neighbours, found.size, budget)

@@ -65,7 +65,7 @@ __all__ = [
     "theorem_4_limit",
 ]
 
-TERMS = 2**28  # logarithms in an exact L_2; past that anchors are drawn
+TERMS = 2**26  # logarithms of an exact L_2, a second; past that anchors are drawn
 BLOCK = 2**21
 UNIT = 1e-9  # |f| = 1, E f_i = 0 and E f_i^2 = 1 to rounding
 
