@@ -136,7 +136,7 @@ def trajectory_figure(
     legend: list[tuple[str, Artist]] = [
         (
             f"from the first {named} to the last",
-            key_line(color="#D55E00", marker="o", linewidth=2, markeredgecolor="white"),
+            key_line(color=INK, marker="o", linewidth=2, markeredgecolor="white"),
         ),
         ("published band", key_patch(facecolor=BAND, alpha=0.3)),
         ("sharp band", key_patch(facecolor=SHARP, alpha=0.35)),
@@ -173,7 +173,7 @@ def _trajectory(axes: Axes, rows: Sequence[Row], subject: Row) -> None:
         low, high = (float(rows[-1][f"{key}_{side}"]) - x[-1] for side in ("lower", "upper"))
         axes.fill_between(ends, ends + low, ends + high, color=colour, alpha=alpha, linewidth=0)
     axes.axhline(floor, color=SOFT, linewidth=1.2, linestyle=":")
-    axes.plot(x, y, color="#D55E00", linewidth=1.6, zorder=3)
+    axes.plot(x, y, color=INK, linewidth=1.6, zorder=3)
     colours = colormaps["YlOrRd"](np.linspace(0.35, 0.95, x.size))
     axes.scatter(x, y, color=colours, s=46, zorder=4, edgecolors="white", linewidths=0.8)
     across = np.linspace(ends[0], ends[1], 50)
