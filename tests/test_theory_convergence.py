@@ -323,6 +323,10 @@ def test_over_sixteen_times_the_width_motion_falls_and_the_kernel_grows_througho
 # --- infima -----------------------------------------------------------------------------------------------------------
 
 
+# one negative named twice: no leaf of weight 1, whose eigenvalue would hide the positive's weight
+TWICE = Tuples(np.eye(3), np.array([0, 0, 1]), np.array([0]), np.array([1]), np.array([[2, 2]]))
+
+
 def free_loss(t: Tuples, F: np.ndarray, temperature: float = 1.0) -> float:
     """The mean logistic loss of outputs F (P, d), tuple by tuple."""
     total = 0.0
@@ -431,9 +435,10 @@ def test_two_opposite_points_serve_all_tuples_only_where_signs_exist() -> None:
         triangle.unit_sharpness(0.5)
 
 
-def test_N10_unit_outputs_end_at_a_linear_rate(record_property) -> None:
+@pytest.mark.parametrize("t", [fresh_tuples(2, 3, 6), TWICE], ids=["fresh", "twice"])
+def test_N10_unit_outputs_end_at_a_linear_rate(record_property, t: Tuples) -> None:
     """Near the antipodal points |grad|^2 / excess is at least 2 w lam_2/(nT), reached along the slowest direction."""
-    t, T, d = fresh_tuples(2, 3, 6), 0.8, 3
+    T, d = 0.8, 3
     P = len(t.X)
     sign = np.where(np.isin(np.arange(P), t.negatives), -1.0, 1.0)
     floor = t.infimum(T).low
@@ -453,7 +458,7 @@ def test_N10_unit_outputs_end_at_a_linear_rate(record_property) -> None:
     assert min(ratios) >= sharp * (1 - SECOND_ORDER)
     L = np.zeros((P, P))  # a star for each tuple: N to the positive, 1 to each negative
     for a, p, row in zip(t.anchors, t.positives, t.negatives, strict=True):
-        for x, weight in ((p, 3.0), *((q, 1.0) for q in row)):
+        for x, weight in ((p, float(len(row))), *((q, 1.0) for q in row)):
             L[a, a] += weight
             L[x, x] += weight
             L[a, x] -= weight
