@@ -33,6 +33,7 @@ _PUBLIC = {
     "optimum": "solve",
     "extend": "extension",
     "METHODS": "methods",
+    "AlphaCL": "methods",
     "BarlowTwins": "methods",
     "FrobeniusSimCLR": "methods",
     "InfoNCE": "methods",

@@ -413,7 +413,7 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     gap, decrease = value - lower, search.collapsed.proof.value - value
     share = gap / decrease if decrease > 0 else 0.0
     over = f"{gap:.3g} above the least at most, {share:.1e} of the decrease from collapse"
-    if search.primal is not wide:
+    if value > wide.proof.value + search.tol * abs(decrease):
         over += f"; {K} columns cost at most that, wider maps reach {wide.proof.value:.8g}"
     return LiveOptimum(
         embedding=embedding,

@@ -25,7 +25,7 @@ from spectral_ssl.experiments.proofs import Proof, best_bound, certificate_of, s
 from spectral_ssl.experiments.rows import method_name, parse_methods, relative_excess
 from spectral_ssl.experiments.setting import check_spread, load_data, make_setting
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.methods import Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
@@ -171,8 +171,9 @@ def _describe(payload: dict[str, Any], Z: Dataset, base: Dataset, free: Spectra,
 def audit_row(method: Method, Z: Dataset, graph: Graph, free: Spectra, head: Spectra) -> dict[str, Any]:
     """One method: loss at Z, least over all embeddings, least over linear heads of Z, at the same hyper-parameters.
 
-    For InfoNCE with similarity="dot", whose minimum is over |Z|^2 <= radius, a longer Z is judged at that length. What
-    convexity proves from Z itself is told for InfoNCE at every size, and the row is judged by the best proof at hand.
+    Where the minimum is over |Z|^2 <= radius (InfoNCE of dot products, alpha-CL), a longer Z is judged at that length.
+    What convexity proves from Z itself is told for InfoNCE at every size, and the row is judged by the best proof at
+    hand.
     """
     K = Z.n_features
     best, lower, notes = _attainable(method, Z, graph, free, head)
@@ -237,7 +238,7 @@ def _attainable(
             best = solve_free(method, free, K)
         except (NotClosedForm, NumericalError) as error:
             notes.append(str(error))
-        if best is not None and not isinstance(method, InfoNCE):  # a head of dot products has a ball of its own
+        if best is not None and not method.pairwise:  # a head of dot products has a ball of its own
             try:
                 lower = optimum(best.method, head, K)
             except (NumericalError, DataError):  # a Z of low rank; others have no closed form there, and say nothing
@@ -250,9 +251,9 @@ def _attainable(
 def _admissible(method: Method, Z: Array) -> tuple[Array, list[str]]:
     """Z where the method's minimum is taken over, and what was done to bring it there."""
     size = float((Z**2).sum())
-    if not isinstance(method, InfoNCE) or method.similarity != "dot" or size <= method.radius:
+    if method.ball is None or size <= method.ball:
         return Z, []
-    factor = math.sqrt(method.radius / size)
+    factor = math.sqrt(method.ball / size)
     return factor * Z, [
-        f"|Z|^2 = {size:.6g} exceeds radius={method.radius:g}: Z was judged at {factor:.3g} of its length"
+        f"|Z|^2 = {size:.6g} exceeds radius={method.ball:g}: Z was judged at {factor:.3g} of its length"
     ]

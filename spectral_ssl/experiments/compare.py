@@ -19,7 +19,7 @@ from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.references import FREE_MAX, ModelClasses
 from spectral_ssl.experiments.rows import Row, make_row, method_name, parse_methods
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting, make_spectra
-from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.methods import Method
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.runs import RunDirectory
 from spectral_ssl.solve import optimum
@@ -187,8 +187,10 @@ def check_options(
         raise DataError(f"ridge must be a number >= 0, got {ridge!r}")
     if ridge and model == "free":
         raise DataError("ridge= penalises the map of a linear or kernel model; over all embeddings there is none")
-    if ridge and any(isinstance(method, InfoNCE) for method in methods):
-        raise DataError("--ridge adds to the energy tr(Z'LZ), which InfoNCE does not have; leave one of the two out")
+    if ridge and (without := [type(method).__name__ for method in methods if method.pairwise]):
+        raise DataError(
+            f"--ridge adds to the energy tr(Z'LZ), which {without[0]} does not have; leave one of the two out"
+        )
 
 
 def share_notes(payload: dict[str, Any], said: list[list[str]]) -> None:
@@ -248,7 +250,7 @@ def price_of_linearity(
     spectra = Spectra(setting.graph)
     found = []
     for method, row in zip(methods, rows, strict=True):
-        if isinstance(method, InfoNCE) or row["kind"] == "bound":
+        if method.pairwise or row["kind"] == "bound":
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SpectralWarning)  # the row itself has told of its own

@@ -18,8 +18,9 @@ from spectral_ssl.experiments.rows import infonce_evaluations, method_name, pars
 from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.kernels import planned_features
-from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.methods import AlphaCL, InfoNCE, Method
 from spectral_ssl.methods._certificates import MAX_DENSE
+from spectral_ssl.methods.alpha_cl import MAX_FREE
 from spectral_ssl.methods.infonce import SWEEP_NUMBERS
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.spectrum import Spectra
@@ -142,6 +143,8 @@ def claim_of(method: Method, graph: Graph, K: int, model: str, n: int) -> tuple[
         try:
             if isinstance(method, InfoNCE):
                 return _infonce_claim(method, graph, K, model, n)
+            if isinstance(method, AlphaCL):
+                return _alpha_claim(method, graph, model)
             toy = Spectra(Graph.from_groups([0, 0, 1, 1]))  # whose spectrum is known without solving
             kind = method.optimum(toy.of(method.pencil, 2), 2).kind
         except NotClosedForm as error:
@@ -164,6 +167,17 @@ def _infonce_claim(method: InfoNCE, graph: Graph, K: int, model: str, n: int) ->
         raise NotClosedForm(f"{n:,} rows are more than the {MAX_DENSE:,} that a certificate is computed for")
     over = "all embeddings" if model == "free" else "maps"
     return "certified", "", f"search over {over}, certified by a dense eigh"
+
+
+def _alpha_claim(method: AlphaCL, graph: Graph, model: str) -> tuple[str, str, str]:
+    """Exact where alpha is fixed, certified where its loss is convex; the reason elsewhere."""
+    method.contrast(graph)  # says what is wrong with a relation that is not of two views
+    toy = Graph.from_groups([0, 0, 1, 1])
+    method.direct_optimum(Spectra(toy, X=None if model == "free" else np.eye(4)), 1)
+    if model == "free" and graph.n_samples > MAX_FREE:
+        raise NotClosedForm(f"{graph.n_samples:,} rows are more than the {MAX_FREE:,} that are solved without features")
+    kind = "exact" if method.weigh.fixed else "certified"
+    return kind, "", "L-BFGS over maps of low rank, to the dual certificate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +216,8 @@ def plan_row(method: Method, work: Work) -> dict[str, Any]:
     closed = not reason
     if own:
         solver, solve = own, 0.0
+    if own and isinstance(method, AlphaCL):
+        solve, memory = 100 * PAIR["search"] * n**2, memory + 8 * (n**2 / 8 + 6 * work.p**2)
     if kind == "certified" and isinstance(method, InfoNCE):
         solve, memory = SWEEPS * PAIR["search"] * n**2 + 10 * FLOP * DENSE_EIGEN * n**3, memory + 8 * 6 * n**2
     if n < N:
@@ -209,7 +225,7 @@ def plan_row(method: Method, work: Work) -> dict[str, Any]:
     return {
         "method": method_name(method),
         "model": spec.parse_call(recipe.encoder)[0] if recipe.encodes else work.model,
-        "pencil": method.pencil if closed and not own and not isinstance(method, InfoNCE) else None,
+        "pencil": method.pencil if closed and not own and not method.pairwise else None,
         "solver": solver if closed else "none: trained only",
         "closed_form": closed,
         "kind": kind,
@@ -247,7 +263,7 @@ def _rows_per_step(method: Method, work: Work, n: int) -> int:
     """Rows that a step embeds."""
     if work.recipe.batch_size is not None:
         return 2 * work.recipe.batch_size
-    in_moments = not isinstance(method, InfoNCE) and work.model != "free" and not work.recipe.encodes
+    in_moments = not method.pairwise and work.model != "free" and not work.recipe.encodes
     return min(work.p, n) if in_moments else n
 
 
@@ -256,7 +272,7 @@ def _training_seconds(method: Method, work: Work, n: int) -> float:
     rows = _rows_per_step(method, work, n)
     how = "search" if recipe.batch_size is None else "batch"
     step = STEP[how] + FLOP * 6 * rows * _weights(work)[0]
-    if isinstance(method, InfoNCE):
+    if method.pairwise:
         step += PAIR[how] * rows**2 + FLOP * 2 * rows**2 * K
     elif recipe.batch_size is None and (work.model == "free" or recipe.encodes):
         step += FLOP * (4 * _stored(work.setting) * K + 8 * n * K**2)
@@ -264,7 +280,7 @@ def _training_seconds(method: Method, work: Work, n: int) -> float:
         step += FLOP * 8 * rows * K**2
     steps = recipe.max_iter
     if recipe.searches:
-        steps = min(steps, infonce_evaluations(n) if isinstance(method, InfoNCE) else EVALUATIONS)
+        steps = min(steps, infonce_evaluations(n) if method.pairwise else EVALUATIONS)
     looks = steps // recipe.every if recipe.every else 0
     look = LOOK + FLOP * (4 * _stored(work.setting) * K + 40 * n * K**2 + 2 * n * _weights(work)[0])
     return recipe.seeds * (steps * step + looks * look)
@@ -275,7 +291,9 @@ def _training_memory(method: Method, work: Work, n: int) -> float:
     rows = _rows_per_step(method, work, n)
     size = 4 if work.recipe.dtype in ("float32", "bfloat16") else 8
     similarities = 0
-    if isinstance(method, InfoNCE):
+    if isinstance(method, AlphaCL):  # autograd keeps a few arrays of all pairs
+        similarities = BATCH_COPIES * rows**2
+    elif isinstance(method, InfoNCE):
         similarities = SWEEP_NUMBERS if work.recipe.batch_size is None else BATCH_COPIES * rows**2
     weights, kept = _weights(work)
     return size * (similarities + 4 * weights + rows * kept)

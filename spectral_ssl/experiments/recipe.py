@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import numpy as np
 from spectral_ssl import spec
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, SpectralWarning
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods import Method
+from spectral_ssl.methods import AlphaCL, Method
 from spectral_ssl.training import find_device, train
 
 __all__ = ["Recipe"]
 
 LOOKS = 50  # of a monitor that nobody set: enough for a curve
 TOY_BATCH = 64  # pairs of the step that only asks whether options are allowed: InfoNCE compares them all
+VIEWS = np.arange(2 * TOY_BATCH) // 2
 SEARCHES = ("lbfgs", "gd")  # optimizers that evaluate the whole loss and stop at its minimum
 
 
@@ -81,10 +82,10 @@ class Recipe:
         told += [f"{self.seeds} seeds, the run of median loss is shown"] if self.seeds > 1 else []
         return told
 
-    def check(self, methods: Iterable[Method], model: str, ridge: float = 0.0) -> None:
+    def check(self, methods: Sequence[Method], model: str, ridge: float = 0.0) -> None:
         """Raise DataError for what training would refuse, before a run directory is made.
 
-        One step of each method on eight samples asks `train` itself: what it allows is written in one place. Where all
+        One step of each method on a few samples asks `train` itself: what it allows is written in one place. Where all
         is as usual there is nothing to ask.
         """
         if self.max_iter < 1:
@@ -103,10 +104,12 @@ class Recipe:
             raise DataError(f"checkpoint={str(self.checkpoint)!r} is a file; name a folder")
         if self.device is not None:
             find_device(self.device)
+        for method in methods:
+            if self.searches and (why := method.unsearchable):
+                raise DataError(why)
         if not self.options() and self.checkpoint is None:
             return
-        X = None if model == "free" else np.random.default_rng(0).standard_normal((8, 3))
-        toy, options = Graph.from_groups([0, 0, 0, 0, 1, 1, 1, 1]), self.options()
+        options = self.options()
         if self.batch_size is not None:
             options["batch_size"] = min(self.batch_size, TOY_BATCH)
         for method in methods:
@@ -116,5 +119,8 @@ class Recipe:
                 contextlib.suppress(NumericalError, NotClosedForm),  # of the toy alone
             ):
                 warnings.simplefilter("ignore", SpectralWarning)
+                # alpha-CL's relation is of two views, and a batch of different samples
+                toy = Graph.from_groups(VIEWS if isinstance(method, AlphaCL) else [0, 0, 0, 0, 1, 1, 1, 1])
+                X = None if model == "free" else np.random.default_rng(0).standard_normal((toy.n_samples, 3))
                 kept: dict[str, Any] = {} if self.checkpoint is None else {"checkpoint": Path(folder) / "run"}
                 train(method, toy, 2, X=X, max_iter=1, **options, **kept)

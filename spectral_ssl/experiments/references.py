@@ -15,7 +15,7 @@ from spectral_ssl.embedding import Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, NumericalError, ResourceError, SpectralWarning
 from spectral_ssl.experiments.proofs import solve_free
 from spectral_ssl.experiments.setting import Setting, make_spectra
-from spectral_ssl.methods import InfoNCE, Method
+from spectral_ssl.methods import Method
 from spectral_ssl.solve import optimum
 from spectral_ssl.spectrum import Spectra
 
@@ -23,7 +23,7 @@ __all__ = ["FREE_MAX", "ModelClasses", "reference_optima"]
 
 FREE_MAX = 5000  # rows up to which the free optimum beside another is solved without being asked for
 LANDMARKS = 300  # of the kernel whose optimum stands beside a network's loss, unless it is named
-BALLS = "dot products are bounded by a ball of weights, another one for each model class"
+BALLS = "its loss bounds weights by a ball, another one for each model class"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,6 @@ def _solve(method: Method, classes: ModelClasses, name: str, K: int) -> Optimum:
         if classes.setting.graph.n_samples > FREE_MAX:
             raise ResourceError(f"not solved for more than {FREE_MAX:,} rows")
         return solve_free(method, classes.free, K)
-    if isinstance(method, InfoNCE) and method.similarity == "dot":
+    if method.ball is not None:
         raise NotClosedForm(BALLS)
     return optimum(method, classes.kernels if name == "kernel" else classes.linear, K)

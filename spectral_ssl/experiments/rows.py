@@ -176,7 +176,7 @@ def _train(
     label: str,
     folder: str,
 ) -> SeedRuns:
-    short = recipe.searches and isinstance(method, InfoNCE)
+    short = recipe.searches and method.pairwise
     limits: dict[str, Any] = {
         "max_iter": min(recipe.max_iter, infonce_evaluations(setting.graph.n_samples)) if short else recipe.max_iter,
         "tol": BOUND_TOL if short else TRAIN_TOL,
@@ -208,7 +208,7 @@ def _train(
 
 
 def infonce_evaluations(N: int) -> int:
-    """Evaluations of InfoNCE on N samples that its training is given at most."""
+    """Evaluations of a loss that compares N rows with each other that its training is given at most."""
     return int(min(max(SIMILARITIES / N**2, 250), 2000))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from spectral_ssl.methods.alpha_cl import AlphaCL
 from spectral_ssl.methods.barlow_twins import BarlowTwins
 from spectral_ssl.methods.base import Method, QuadraticMethod
 from spectral_ssl.methods.infonce import InfoNCE, SimCLR
@@ -18,6 +19,7 @@ from spectral_ssl.methods.vicreg import VICReg
 __all__ = [
     "METHODS",
     "SSLEY",
+    "AlphaCL",
     "BarlowTwins",
     "FrobeniusSimCLR",
     "InfoNCE",
@@ -36,4 +38,5 @@ METHODS: dict[str, Callable[..., Method]] = {
     "barlow_twins": BarlowTwins,
     "infonce": InfoNCE,
     "simclr": SimCLR,
+    "alpha_cl": AlphaCL,
 }

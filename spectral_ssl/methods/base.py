@@ -204,6 +204,21 @@ class Method(abc.ABC):
         return ""
 
     @property
+    def ball(self) -> float | None:
+        """The most that |Z|_F^2 may be in the free model, |W|_F^2 of a map; None where the loss bounds neither."""
+        return None
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether an evaluation compares all rows with each other, whatever the relation: N^2 similarities."""
+        return False
+
+    @property
+    def unsearchable(self) -> str:
+        """Why the sum of `loss_terms` is no value that a line search can compare; "" where it is one."""
+        return ""
+
+    @property
     def searches(self) -> bool:
         """Whether its optimum may be found by search and be certified only: the relation decides, no dry run can."""
         return False

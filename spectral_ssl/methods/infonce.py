@@ -65,6 +65,7 @@ class InfoNCE(Method):
     pencil = "adjacency"
     whitens = "adjacency"
     centred = None
+    pairwise = True
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -142,6 +143,10 @@ class InfoNCE(Method):
             "rows of one column are +1 or -1 to the cosine, whose gradient is zero everywhere: nothing trains; "
             "ss.optimum solves it by flipping signs; choose n_components >= 2, or similarity='dot'"
         )
+
+    @property
+    def ball(self) -> float | None:
+        return None if self.similarity == "cosine" else self.radius
 
     def constrain(self, W: torch.Tensor) -> torch.Tensor:
         if self.similarity == "cosine":

@@ -109,6 +109,8 @@ def train(
         max_iter=max_iter,
         tol=tol,
     )
+    if plan.searches and (why := method.unsearchable):
+        raise DataError(why)
     callbacks = check_callbacks(callbacks)
     check_int(seed, "seed", low=0)
     if init_scale is not None:
