@@ -3,9 +3,10 @@
     W <- P(W + eta C_alpha W),    alpha = rule(XW) held constant in each step, P onto the sphere |W|_F^2 = r
 
 is what alpha-CL does, with or without a loss behind the rule. It stands still where C W = lambda W with lambda =
-tr(W'CW) / r; where other directions of C lie above lambda that is a saddle, which is left along them. A rule without a
-loss has no value that a line search could watch; what is watched is the residual |CW - lambda W| / |CW|. Near the end
-the steps are mixed (Anderson: secants that solve for the fixed point) and given up for plain ones where they mislead.
+tr(W'CW) / r. Where other directions of C lie above lambda that is a saddle, which is left along them; with too few
+columns W comes back to it. A rule without a loss has no value that a line search could watch; what is watched is the
+residual |CW - lambda W| / |CW|. Near the end the steps are mixed (Anderson: secants that solve for the fixed point),
+which is given up for plain ones where it misleads, and after a saddle, which it would find again.
 
 Nothing certifies the end point of a rule without a convex loss: other starts may end elsewhere.
 """
@@ -34,6 +35,8 @@ GROW = 1.1  # of the step after one that lowered a loss
 PATIENCE, PROGRESS = 20, 0.9  # without a loss: so many steps without a residual so much smaller mean too long a step
 ROUNDING = 1e-14  # of the terms of a loss: what a sum of them may be off by
 NEAR = 0.1  # residual below which steps are mixed and watched
+FREE = 200  # plain steps after a saddle, or until W is at the top
+KICKS = 3  # times that a saddle is left: with fewer columns than levelled directions W comes back to it
 LEVEL = 1e-3  # share of h r lambda_max(C) that a point may leave uncaptured and be no saddle
 
 
@@ -113,7 +116,7 @@ def _ascend(problem: OneLayer, W: Array, radius: float, max_iter: int, tol: floa
     falls = isinstance(problem.rule, PairLoss)  # then a step of the right length lowers the loss
     at = problem.sweep(W)
     residual = least = _residual(W, at.product, radius)
-    share, plain, since = STEP, True, 0
+    share, plain, since, kicks, free = STEP, True, 0, 0, 0
     points: list[Array] = []  # W, and what the plain step adds to it
     moves: list[Array] = []
     for step in range(1, max_iter + 1):
@@ -122,18 +125,22 @@ def _ascend(problem: OneLayer, W: Array, radius: float, max_iter: int, tol: floa
         most = float(values[-1])
         if most <= 0:
             return np.zeros_like(W), 0.0, step, True
+        at_top = float((W * (C @ W)).sum()) >= (1 - LEVEL) * radius * most
+        free = 0 if at_top else max(free - 1, 0)
         if residual <= tol:
-            if float((W * (C @ W)).sum()) >= (1 - LEVEL) * radius * most:
+            if kicks == KICKS or at_top:
                 return W, residual, step, False
-            # a saddle: other directions are above those of W, which cannot find them by itself
+            # a saddle: other directions are above those of W, which cannot find them by itself; or too few columns
+            kicks, free = kicks + 1, FREE
             W = _sphere(W + 0.1 * math.sqrt(radius) * np.outer(V[:, -1], np.eye(W.shape[1])[-1]), radius)
             at = problem.sweep(W)
             residual = least = _residual(W, at.product, radius)
             points, moves, plain, since = [], [], True, 0
+            share = STEP
             continue
         move = _sphere(W + share / max(-float(values[0]), most) * (C @ W), radius) - W
         points, moves = [*points[-MEMORY:], W], [*moves[-MEMORY:], move]
-        plain = plain or residual > NEAR or len(points) < 3
+        plain = plain or free > 0 or residual > NEAR or len(points) < 3
         tried = W + move if plain else _mixed(points, moves, radius)
         after = problem.sweep(tried)
         found = _residual(tried, after.product, radius)

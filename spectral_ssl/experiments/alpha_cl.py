@@ -253,6 +253,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
         "trained_excess": None,
         "loss": None,
         "loss_frozen": None,
+        "loss_collapsed": None,
         "angle": None if sines is None else float(np.arcsin(sines.max(initial=0.0))),
         "residual": float(np.linalg.norm(C @ G - top * G)) / max(size, 1e-300),
         "lambda_max": top,
@@ -266,7 +267,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
     }
     if isinstance(rule, PairLoss):
         collapse, frozen_loss = (float(rule.loss(Y, contrast)) for Y in (np.zeros_like(Z), embeddings["frozen"].Z))
-        row |= {"loss": float(rule.loss(Z, contrast)), "loss_frozen": frozen_loss}
+        row |= {"loss": float(rule.loss(Z, contrast)), "loss_frozen": frozen_loss, "loss_collapsed": collapse}
         if best is not None:
             away = max(collapse - best.lower_bound, 1e-300)
             row["trained_excess"] = (float(rule.loss(ascent.Z, contrast)) - best.lower_bound) / away

@@ -30,6 +30,7 @@ Row = Mapping[str, Any]
 
 LIVE, FROZEN, LEVELLED = "#0072B2", "#999999", "#D55E00"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#777777", "#661100", "#999933")
+BLANK: dict[str, Any] = {"facecolor": "white", "linewidth": 0, "pad": 0.8}  # behind words that cross a line
 SHOWN = 16  # eigenvalues of a panel
 MOST = 9  # rules in a figure of panels
 FAINTEST = 1e-3  # weights below are drawn at the foot: they do not count
@@ -93,8 +94,7 @@ def importance_figure(rows: Sequence[Row], payload: Mapping[str, Any]) -> Figure
         "How much a negative counts, by its distance",
         f"{_caption(payload)} · each dot a pair of the trained layer; 1: what every negative has when all count alike",
     )
-    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    right = float(np.quantile(np.concatenate([np.array(row["weights"])[:, 0] for row in shown]), 0.995))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
     for place, (axes, row) in enumerate(zip(grid.flat, shown, strict=False)):
         d, w = np.array(row["weights"]).T
         none = w < FAINTEST
@@ -106,7 +106,7 @@ def importance_figure(rows: Sequence[Row], payload: Mapping[str, Any]) -> Figure
             )
         heading(axes, str(row["rule"]), INK, _monotone(row))
         axes.set_yscale("log")
-        axes.set_xlim(0, 1.02 * right)
+        axes.set_xlim(0, 1.02 * float(np.quantile(d, 0.995)) or 1.0)
         if place % n_columns == 0:
             axes.set_ylabel("alpha / uniform alpha")
         if place + n_columns >= len(shown):
@@ -134,7 +134,9 @@ def negatives_figure(rows: Sequence[Row], payload: Mapping[str, Any]) -> Figure:
         axes.plot([low, high], [y, y], color=colour, linewidth=2.6, solid_capstyle="round")
         axes.plot([first, third], [y, y], color=colour, linewidth=13, solid_capstyle="butt")
         axes.plot([middle], [y], marker="o", markersize=7, color="white", markeredgecolor=colour, markeredgewidth=2)
-        words_at(axes, f"{middle:.3g}", (middle, y), (0, 9), x="data", y="data", ha="center", color=INK, size=12)
+        words_at(
+            axes, f"{middle:.3g}", (middle, y), (0, 9), x="data", y="data", ha="center", color=INK, size=12, bbox=BLANK
+        )
     axes.set_yticks(range(len(rows)), [safe(str(row["rule"])) for row in reversed(rows)])
     axes.tick_params(axis="y", labelsize=13, labelcolor=INK, length=0)
     axes.grid(visible=False, axis="y")
