@@ -10,6 +10,7 @@ import scipy.optimize
 import torch
 from measure import agree, same_span
 
+import spectral_ssl as ss
 from spectral_ssl.alpha_cl import (
     CONSTRAINTS,
     Contrast,
@@ -307,6 +308,22 @@ def test_A18_orthonormal_rows_are_principal_components(record_property) -> None:
         warnings.simplefilter("error")  # a loss forced by the constraint is said, not warned of
         assert "negative" in fixed_optimum(np.diag([1.0, -1.0]), 2, constraint="orthonormal").note
     assert fixed_optimum(np.eye(3), 2, constraint="orthonormal").unique_up_to == "none"
+
+
+def test_the_record_of_an_optimum_is_the_one_of_the_method() -> None:
+    """Uniform alpha, one layer: ss.AlphaCL finds the same least loss by its own search, -E with 2E = lambda_max."""
+    rng = np.random.default_rng(21)
+    first = rng.standard_normal((9, 3)) * np.array([3.0, 1.0, 0.5])
+    X = np.vstack([first, first + 0.2 * rng.standard_normal((9, 3))])
+    graph = SignedGraph.uniform(Contrast.of(9, views="two"), 1 / 16)  # one over the negatives of an anchor
+    method = ss.AlphaCL(rule="uniform")
+    found = fixed_optimum(graph, 2, X=X).as_optimum(method)
+    views = ss.Graph.from_pairs(np.arange(9), np.arange(9) + 9, 18)
+    np.testing.assert_allclose(found.loss, ss.optimum(method, views, 2, X=X).loss, rtol=1e-9)
+    assert (found.loss, found.kind, found.rank) == (found.lower_bound, "exact", 1)
+    assert found.loss == found.loss_terms["energy"] < 0
+    assert found.embedding.gap > 0.1
+    assert found.method is method
 
 
 def test_what_no_constraint_allows_is_refused() -> None:
