@@ -22,7 +22,9 @@ N, D, K = 22, 5, 3
 CPU = torch.device("cpu")
 
 
-def relation() -> ss.Graph:
+def relation(name: str = "") -> ss.Graph:
+    if name == "alpha_cl":  # contrasts two views
+        return ss.Graph.from_groups(np.arange(N) // 2)
     rng = np.random.default_rng(0)
     A = np.triu(rng.random((N, N)) < 0.25, 1) * rng.uniform(0.5, 2.0, (N, N))
     A[-1] = A[:, -1] = 0.0  # a sample without a pair
@@ -52,6 +54,7 @@ METHOD_CASES: dict[str, ss.Method] = {
     "barlow_twins-unnormalised": ss.BarlowTwins(normalized=False),
     "infonce": ss.InfoNCE(0.5),
     "simclr": ss.SimCLR(0.2),
+    "alpha_cl": ss.AlphaCL("infonce(temperature=0.3)", constraint="unit"),
 }
 each_method = pytest.mark.parametrize("name", METHOD_CASES)
 
@@ -78,8 +81,8 @@ def gradients(problem: Problem, pairs: Any) -> tuple[float, np.ndarray]:
 @pytest.mark.parametrize("over", ["relation", "batch", "debiased"])
 @pytest.mark.parametrize("chunk", [1, 5, 100])
 def test_chunks_give_the_gradient_of_all_rows_together(name: str, over: str, chunk: int) -> None:
-    method, graph = METHOD_CASES[name], relation()
-    pairs = None if over == "relation" else method.draw_pairs(graph, 12, np.random.default_rng(3))
+    method, graph = METHOD_CASES[name], relation(name)
+    pairs = None if over == "relation" else method.draw_pairs(graph, 10, np.random.default_rng(3))
     both = [
         gradients(
             Problem(method, graph, network(perceptron(), method), K, chunk=size, debias=over == "debiased"), pairs
@@ -125,7 +128,7 @@ def test_linear_maps_and_free_embeddings_train_in_chunks_too(chunk_size: int | N
 @each_method
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_network_gives_the_embedding_its_map_gives(name: str, optimizer: str) -> None:
-    method, graph, X = METHOD_CASES[name], relation(), features()
+    method, graph, X = METHOD_CASES[name], relation(name), features()
     run = ss.train(
         method, graph, K, X=X, encoder="mlp(width=16, depth=1, activation=tanh)", optimizer=optimizer, max_iter=20
     )
@@ -145,7 +148,7 @@ def test_a_network_gives_the_embedding_its_map_gives(name: str, optimizer: str) 
         assert np.abs(degree @ Z).max() < 1e-9
     if name == "barlow_twins":
         assert degree @ Z**2 / degree.sum() == pytest.approx(np.ones(K))
-    if name in ("infonce", "simclr"):
+    if name in ("infonce", "simclr", "alpha_cl"):
         assert np.linalg.norm(Z, axis=1) == pytest.approx(np.ones(N))
     if name == "vicreg-constrained":
         assert np.abs(Z.T @ Z / N - np.eye(K)).max() < 1e-9
@@ -154,7 +157,7 @@ def test_a_network_gives_the_embedding_its_map_gives(name: str, optimizer: str) 
     with torch.no_grad():  # the network itself, and one affine map
         raw = run.encoder(torch.as_tensor(X)).numpy()
     fit = np.linalg.lstsq(np.column_stack([raw, np.ones(N)]), Z, rcond=None)[0]
-    if name not in ("infonce", "simclr"):
+    if name not in ("infonce", "simclr", "alpha_cl"):
         assert np.abs(np.column_stack([raw, np.ones(N)]) @ fit - Z).max() < 1e-8
 
 

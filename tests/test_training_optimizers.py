@@ -22,8 +22,10 @@ BELOW = 1e-9  # relative: a loss below its minimum by more is no rounding
 N, D, K = 24, 6, 2
 
 
-def relation() -> ss.Graph:
-    """Samples on a circle, paired with their next three, by irregular weights."""
+def relation(method: ss.Method | None = None) -> ss.Graph:
+    """Samples on a circle, paired with their next three, by irregular weights; of alpha-CL with the next one."""
+    if isinstance(method, ss.AlphaCL):
+        return ss.Graph.from_groups(np.arange(N) // 2)
     rng = np.random.default_rng(0)
     i = np.repeat(np.arange(N), 3)
     j = (i + np.tile([1, 2, 3], N)) % N
@@ -46,6 +48,7 @@ METHOD_CASES = {
     "barlow_twins": METHODS["barlow_twins"](),
     "infonce": METHODS["infonce"](0.5),
     "simclr": METHODS["simclr"](0.5),
+    "alpha_cl": METHODS["alpha_cl"]("infonce(temperature=0.5)", radius=3.0),
 }
 
 
@@ -55,7 +58,7 @@ def reference(method: ss.Method, **options: Any) -> float:
         warnings.simplefilter("ignore", ss.SpectralWarning)
         if isinstance(method, ss.InfoNCE):
             return min(ss.train(method, relation(), K, seed=seed, max_iter=200, **options).loss for seed in range(3))
-        return ss.optimum(method, relation(), K, **options).loss
+        return ss.optimum(method, relation(method), K, **options).loss
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
@@ -258,16 +261,16 @@ def test_adam_on_the_whole_relation_reaches_the_optimum_and_never_passes_it(name
     best = reference(method, **options)
     seeds = range(3) if isinstance(method, ss.InfoNCE) else range(1)  # that loss has local minima over linear maps
     runs = [
-        ss.train(method, relation(), K, optimizer="adam", schedule="cosine", max_iter=600, seed=seed, **options)
+        ss.train(method, relation(method), K, optimizer="adam", schedule="cosine", max_iter=600, seed=seed, **options)
         for seed in seeds
     ]
     run = min(runs, key=lambda run: run.loss)
-    spread = method.collapse_loss(relation(), K) - best
+    spread = method.collapse_loss(relation(method), K) - best
     assert spread > 0.05, "nothing to learn here"
     assert (run.loss - best) / spread < REACHED
     # of the searches themselves for InfoNCE, which has no other reference
     assert (run.loss - best) / spread > (-REACHED if isinstance(method, ss.InfoNCE) else -BELOW)
-    assert run.loss == pytest.approx(float(method.loss(run.embedding.Z, relation())), rel=1e-12)
+    assert run.loss == pytest.approx(float(method.loss(run.embedding.Z, relation(method))), rel=1e-12)
     assert run.learning_rate is not None
 
 
@@ -330,8 +333,8 @@ def test_default_rates_lower_the_loss_of_every_method(optimizer: str, name: str,
     method = METHOD_CASES[name]
     for options in ({}, {"X": features()}):
         given: dict[str, Any] = {"batch_size": batch_size, **options}
-        still = ss.train(method, relation(), K, optimizer="sgd", learning_rate=1e-300, max_iter=1, **given)
-        run = ss.train(method, relation(), K, optimizer=optimizer, schedule="cosine", max_iter=60, **given)
+        still = ss.train(method, relation(method), K, optimizer="sgd", learning_rate=1e-300, max_iter=1, **given)
+        run = ss.train(method, relation(method), K, optimizer=optimizer, schedule="cosine", max_iter=60, **given)
         assert run.loss < still.loss
 
 
