@@ -18,7 +18,8 @@ from spectral_ssl.cli import main
 from spectral_ssl.data import Dataset
 from spectral_ssl.errors import DataError
 from spectral_ssl.experiments.forecast import forecast
-from spectral_ssl.theory.forecast import smooth_chart
+from spectral_ssl.theory.charts import smooth_chart
+from spectral_ssl.theory.forecast import forecast_score
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,25 @@ def test_without_labels_pairs_of_chance_come_last(tmp_path: Path) -> None:
     assert [row["relation"] for row in candidates(found)] == ["knn(n_neighbors=8)", "sequence"]
     assert any("equal style" in note for note in found["notes"])
     assert "worst_pairs" not in found
+
+
+def test_the_loss_changes_the_scores_and_is_refused_where_it_cannot(table: Path, tmp_path: Path) -> None:
+    """The ranking is one for the loss: another gives other scores, those of `forecast_score` on the same rows."""
+    quick: dict[str, Any] = {
+        "data": str(table), "relations": "knn(n_neighbors=5), sequence", "n_components": 3, "hurt": 0, "figures": False
+    }  # fmt: skip
+    data = ss.load_dataset(str(table))
+    part = data.subset(data.split(0.25, 0)[0])
+    graph = ss.relations.knn(Dataset(name="rows", X=part.X), n_neighbors=5)
+    seen = []
+    for name, method in (("vicreg", ss.VICReg()), ("infonce", ss.InfoNCE())):
+        found = forecast(method=name, out=tmp_path / name, **quick)
+        score = next(row["score"] for row in candidates(found) if row["relation"] == "knn(n_neighbors=5)")
+        assert score == pytest.approx(forecast_score(graph, 3, part.y, X=part.X, method=method).score, rel=1e-6)
+        seen.append(score)
+    assert abs(seen[0] - seen[1]) > 1e-4
+    with pytest.raises(DataError, match="judged for none"):
+        forecast(method="infonce", label_free=True, out=tmp_path / "run", **quick)
 
 
 @pytest.mark.slow

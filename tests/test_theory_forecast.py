@@ -9,15 +9,18 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import sklearn.decomposition
+import torch
 
 import spectral_ssl as ss
 from spectral_ssl.data import Dataset
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
-from spectral_ssl.theory.forecast import forecast_score, paired_difference, smooth_chart, visible_score
-from spectral_ssl.theory.gaussian_probe import discriminant_left_out
+from spectral_ssl.theory.charts import network_chart, smooth_chart
+from spectral_ssl.theory.forecast import forecast_score, lazy_map, paired_difference, visible_score
+from spectral_ssl.theory.gaussian_probe import discriminant, discriminant_left_out
 
 REFIT_TOL = 1e-9  # probabilities: a rank-one update of a well-conditioned K x K inverse
+SINGLE_TOL = 1e-4  # coordinates of size 1 from activations in single precision
 CHART_TOL = 1e-8  # sines: leading kernel components, eigenvalues 1e-3 apart
 
 
@@ -89,28 +92,95 @@ def test_chart_is_kernel_pca_of_standardised_rows() -> None:
     assert np.abs(chart((X * [1, 10, 0.1, 1, 1] + 3)[:7]) - chart.Q[:7]).max() < 1e-10
 
 
-def test_forecast_is_the_mean_over_rungs_of_refits_on_rows_taken_out_of_the_relation() -> None:
-    """The definition on dense matrices: scipy's pencil on the rows kept, the probe refitted row by row."""
+def test_network_chart_is_pca_of_the_layers_of_torch_linear_maps() -> None:
+    """The weights put into torch's layers: scikit-learn's PCA of all activations, scaled by their variances."""
+    X, _ = clusters()
+    X = X * [1, 10, 0.1, 1, 1] + 3
+    chart = network_chart(X, width=7, depth=2, n_coordinates=9, share=0.02, seed=3)
+    h = torch.as_tensor((X - X.mean(axis=0)) / X.std(axis=0))
+    layers = [h]
+    for W, b in chart.layers:
+        layer = torch.nn.Linear(*W.shape, dtype=torch.float64)
+        bound = float(layer.weight.detach().abs().max())  # torch's own draw is from the same interval
+        assert 0.7 < np.abs(W).max() / bound < 1.4
+        with torch.no_grad():
+            layer.weight.copy_(torch.as_tensor(W.T.copy()))
+            layer.bias.copy_(torch.as_tensor(b.copy()))
+            layers.append(torch.relu(layer(layers[-1])))
+    found = sklearn.decomposition.PCA().fit(torch.hstack(layers).numpy())
+    variance = found.explained_variance_ * (len(X) - 1) / len(X)
+    expected = found.transform(torch.hstack(layers).numpy())[:, :9] / np.sqrt(variance[:9] + 0.02 * variance.sum())
+    assert chart.n_coordinates == 9
+    assert np.abs(np.abs(chart.Q) - np.abs(expected)).max() < SINGLE_TOL
+    assert np.allclose(chart.variance, variance[:9] / variance.sum(), rtol=SINGLE_TOL)
+    assert np.abs(chart(X[:7].copy()) - chart.Q[:7]).max() < SINGLE_TOL
+
+
+def test_lazy_map_goes_to_the_closed_form_and_stops_on_the_way() -> None:
+    """VICReg over the chart as features: many steps reach the known minimum, few lie between start and minimum."""
+    X, _ = clusters(3)
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    Q, method = network_chart(X, n_coordinates=8).Q, ss.VICReg(invariance=0.4)
+    best = ss.optimum(method, ss.Spectra(graph, X=Q), 2).loss
+    start, few, many = (
+        float(method.loss(Q @ B, graph))
+        for B in (np.eye(8, 2), lazy_map(method, graph, Q, 2, steps=3), lazy_map(method, graph, Q, 2, steps=400))
+    )
+    assert many == pytest.approx(best, rel=1e-7)
+    assert best * (1 + 1e-4) < few < start
+
+
+@pytest.mark.parametrize("method", [ss.VICReg(), ss.BarlowTwins(), ss.InfoNCE(), ss.SpectralContrastive()], ids=repr)
+def test_forecast_is_a_probe_on_folds_taken_out_of_the_relation(method: Any) -> None:
+    """The definition step by step: dense pairs of those who stay at the mean degree of all, scikit-learn's probe."""
     X, y = clusters(3)
     graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
-    chart = smooth_chart(X, n_coordinates=12)
-    found = forecast_score(graph, 2, y, X=X, chart=chart, n_labels=20, rungs=(0, 4), seed=5)
-    out = found.rows
-    assert out.size == 20
-    kept = np.setdiff1d(np.arange(90), out)
-    A = graph.to_csr().toarray()[np.ix_(kept, kept)]
-    D = np.diag(A.sum(axis=1))
-    mean = A.sum(axis=1) @ chart.Q[kept] / A.sum()
-    Q = chart.Q[kept] - mean
-    expected = np.zeros(20)
-    for rung in (0, 4):
-        penalty = np.trace(Q.T @ D @ Q) / 12 * chart.variance[rung - 1] / chart.variance * (rung > 0)
-        W = scipy.linalg.eigh(Q.T @ A @ Q - np.diag(penalty), Q.T @ D @ Q)[1][:, ::-1][:, :2]
-        Z = chart.Q[out] @ W
-        expected += refitted(Z, y[out], discriminant_left_out(Z, y[out]).eta) / 2
-    assert np.abs(found.per_row - expected).max() < 1e-7
-    assert found.score == pytest.approx(expected.mean())
-    assert found.standard_error == pytest.approx(expected.std(ddof=1) / np.sqrt(20), rel=1e-6)
+    chart = network_chart(X, n_coordinates=12)
+    found = forecast_score(graph, 2, y, X=X, method=method, chart=chart, n_labels=40, folds=4, judged=2, seed=5)
+    drawn, A = np.random.default_rng(5).permutation(90)[:40], graph.to_csr().toarray()
+    if isinstance(method, ss.VICReg):
+        method = method.resolve(ss.Spectra(graph, X=X).of("laplacian", 2), 2)
+    expected, hits = {}, {}
+    for k in (0, 1):
+        out, stay = drawn[k::4], np.delete(drawn, np.s_[k::4])
+        kept = np.setdiff1d(np.arange(90), out)
+        part = A[np.ix_(kept, kept)]
+        part = part * (A.sum() / 90) / (part.sum() / kept.size)
+        B = lazy_map(method, Graph.from_adjacency(part), chart.Q[kept], 2, seed=5)
+        Z, held = chart.Q[stay] @ B, chart.Q[out] @ B
+        p = predicted(Z, y[stay], held)
+        for row, own in zip(out, p[np.arange(out.size), y[out]], strict=True):
+            expected[row] = own
+        hits |= dict(zip(out, p.argmax(axis=1) == y[out], strict=True))
+    assert sorted(expected) == found.rows.tolist()
+    assert found.accuracy == pytest.approx(np.mean(list(hits.values())))
+    per_row = np.array([(expected[row] + hits[row]) / 2 for row in found.rows])
+    assert np.abs(found.per_row - per_row).max() < 1e-5  # two orders of the same sums, a few steps on
+    assert found.score == pytest.approx(found.per_row.mean())
+    assert found.standard_error == pytest.approx(per_row.std(ddof=1) / np.sqrt(20), rel=1e-4)
+
+
+def predicted(Z: Any, y: Any, held: Any) -> Any:
+    """p(c | z) from one covariance for all classes, by scipy's densities."""
+    C, n = int(y.max()) + 1, len(y)
+    d = Z - np.array([Z[y == c].mean(axis=0) for c in range(C)])[y]
+    eta = 1e-3 * ((Z - Z.mean(axis=0)) ** 2).sum() / Z.shape[1]
+    covariance = (d.T @ d + eta * np.eye(Z.shape[1])) / (n - C)
+    density = np.array(
+        [
+            np.sum(y == c) * scipy.stats.multivariate_normal(Z[y == c].mean(axis=0), covariance).pdf(held)
+            for c in range(C)
+        ]
+    ).T
+    return density / density.sum(axis=1, keepdims=True)
+
+
+def test_discriminant_knows_nothing_of_a_class_without_rows() -> None:
+    rng = np.random.default_rng(0)
+    Z, y, held = rng.standard_normal((30, 3)), np.arange(30) % 2, rng.standard_normal((5, 3))
+    p = discriminant(Z, y, held, n_classes=3)
+    assert np.abs(p[:, :2] - predicted(Z, y, held)).max() < REFIT_TOL
+    assert not p[:, 2].any()
 
 
 def test_pairs_of_equal_labels_cannot_hand_the_labels_back() -> None:
@@ -118,14 +188,14 @@ def test_pairs_of_equal_labels_cannot_hand_the_labels_back() -> None:
     rng = np.random.default_rng(4)
     X, y = rng.standard_normal((240, 6)), rng.integers(0, 2, 240)
     graph = ss.relations.labels(Dataset(name="noise", X=X, y=y))
-    chart = smooth_chart(X, n_coordinates=80)
-    found = forecast_score(graph, 1, y, X=X, chart=chart)
-    assert found.n_labels == 80
+    chart = network_chart(X, n_coordinates=120)
+    found = forecast_score(graph, 1, y, X=X, method=ss.BarlowTwins(), chart=chart, steps=60)
+    assert found.n_labels == 160
     assert found.accuracy is not None
-    assert abs(found.accuracy - 0.5) < 4 * np.sqrt(0.25 / 80)  # four deviations of 80 coins
-    z = chart.Q @ scipy.linalg.eigh(*_pencil(chart.Q, graph))[1][:, -1]
+    assert abs(found.accuracy - 0.5) < 4 * np.sqrt(0.25 / 160)  # four deviations of 160 coins
+    z = chart.Q @ lazy_map(ss.BarlowTwins(), graph, chart.Q, 1, steps=60)[:, 0]
     hits = np.mean((z > 0) == (y == 1))
-    assert max(hits, 1 - hits) > 0.7  # on the rows of the relation itself the same maps do tell
+    assert max(hits, 1 - hits) > 0.8  # on the rows of the relation itself the same maps do tell
 
 
 def _pencil(Q: Any, graph: Graph) -> tuple[Any, Any]:
@@ -135,18 +205,16 @@ def _pencil(Q: Any, graph: Graph) -> tuple[Any, Any]:
 
 
 def test_all_views_of_a_sample_are_taken_out_with_it() -> None:
-    """Views of a labelled sample that stayed behind would show it to the map: moving them must change nothing."""
+    """Views of a judged sample that stayed behind would show it to the map: moving them must change nothing."""
     X, y = clusters(6)
     views = ss.augment(Dataset(name="rows", X=X), 2, "noise(scale=0.3)", seed=0)
-    graph = ss.relations.views(views)
-    chart = smooth_chart(X)
-    first = forecast_score(graph, 2, y, X=views.X, chart=chart, on=X, source=views.source, n_labels=20)
+    graph, chart = ss.relations.views(views), network_chart(X, n_coordinates=10)
+    options: dict[str, Any] = {"method": ss.BarlowTwins(), "chart": chart, "on": X, "source": views.source, "judged": 1}
+    first = forecast_score(graph, 2, y, X=views.X, **options)
     moved = np.where(np.isin(views.source, first.rows)[:, None], 100.0, views.X)
-    second = forecast_score(graph, 2, y, X=moved, chart=chart, on=X, source=views.source, n_labels=20)
-    assert np.array_equal(first.per_row, second.per_row)
+    assert np.array_equal(first.per_row, forecast_score(graph, 2, y, X=moved, **options).per_row)
     stayed = np.where(np.isin(views.source, first.rows)[:, None], views.X, views.X[::-1])
-    third = forecast_score(graph, 2, y, X=stayed, chart=chart, on=X, source=views.source, n_labels=20)
-    assert not np.allclose(first.per_row, third.per_row)
+    assert not np.allclose(first.per_row, forecast_score(graph, 2, y, X=stayed, **options).per_row)
 
 
 def test_numbers_are_forecast_by_a_ridge_probe() -> None:
@@ -196,7 +264,7 @@ def test_paired_difference_is_taken_on_the_rows_both_have() -> None:
     a, b = (forecast_score(g, 2, y, X=X, n_labels=30) for g in (near, far))
     difference, error = paired_difference(a, b)
     assert difference == pytest.approx(np.mean(a.per_row - b.per_row))
-    assert error == pytest.approx(np.std(a.per_row - b.per_row, ddof=1) / np.sqrt(30))
+    assert error == pytest.approx(np.std(a.per_row - b.per_row, ddof=1) / np.sqrt(20))  # two folds of three
     assert difference > 2 * error  # neighbours against pairs of chance
 
 
@@ -244,14 +312,19 @@ def test_options_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="give both"):
         forecast_score(graph, 2, y, X=X, on=X)
     with pytest.raises(DataError, match="coordinates"):
-        forecast_score(graph, 9, y, X=X, chart=smooth_chart(X, n_coordinates=5))
+        forecast_score(graph, 9, y, X=X, chart=network_chart(X, n_coordinates=5))
     with pytest.raises(DataError, match="rows"):
         forecast_score(graph, 2, y, X=X[:50])
-    with pytest.raises(DataError, match="rungs"):
-        forecast_score(graph, 2, y, X=X, rungs=())
-    for rung in (-1, 2.5):
-        with pytest.raises(DataError, match="a rung must be a whole number at least 0"):
-            forecast_score(graph, 2, y, X=X, rungs=(rung,))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="folds must be"):
+        forecast_score(graph, 2, y, X=X, folds=1)
+    with pytest.raises(DataError, match="exceeds the 3 folds"):
+        forecast_score(graph, 2, y, X=X, judged=4)
+    with pytest.raises(DataError, match="steps must be"):
+        forecast_score(graph, 2, y, X=X, steps=0)
+    with pytest.raises(DataError, match="n_components >= 2"):
+        forecast_score(graph, 1, y, X=X, method=ss.InfoNCE())
+    with pytest.raises(DataError, match="a method is an object"):
+        forecast_score(graph, 2, y, X=X, method=ss.VICReg)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="seed must be"):
         forecast_score(graph, 2, y, X=X, seed=-1)
     with pytest.raises(DataError, match="X has no rows"):

@@ -1,76 +1,39 @@
 """`forecast`: which relation, or which augmentations, will give the best model? Ranked before any training.
 
-Every candidate is scored by `theory.forecast`: by a few labels on rows that its relation has not seen, or, without
-labels, by what can be seen of it. Then the pairs of one relation are judged, and the worst taken out (mending.py).
+Every candidate is scored by `theory.forecast`: by a short descent of the loss itself and labels of rows that it has not
+seen, or, without labels, by what can be seen of it. Then the pairs of one relation are judged, and the worst taken out
+(mending.py).
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import scipy.stats
 
 from spectral_ssl import spec
 from spectral_ssl.comparison import effective_rank, linear_probe_score
 from spectral_ssl.errors import DataError, SpectralWarning
-from spectral_ssl.experiments.frame import Report, experiment, times
+from spectral_ssl.experiments.frame import Report, experiment
 from spectral_ssl.experiments.mending import mend_pairs
+from spectral_ssl.experiments.ranking import Candidate, answer, curves, ranked_rows
 from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.rows import parse_methods
-from spectral_ssl.experiments.setting import Setting, data_summary, load_data, make_setting
-from spectral_ssl.graph import Graph
+from spectral_ssl.experiments.setting import data_summary, load_data, make_setting
 from spectral_ssl.methods import Method
 from spectral_ssl.progress import SILENT, Progress
-from spectral_ssl.theory.forecast import (
-    Chart,
-    Forecast,
-    Visible,
-    forecast_score,
-    paired_difference,
-    smooth_chart,
-    visible_score,
-)
+from spectral_ssl.theory.charts import Chart, NetworkChart, network_chart, smooth_chart
+from spectral_ssl.theory.forecast import forecast_score, visible_score
 from spectral_ssl.training import train
 
 __all__ = ["forecast"]
 
-APART = 2.0  # standard errors of a paired difference at which two candidates are told apart
 TRAINED_ONLY = ("encoder", "optimizer", "batch_size", "max_iter")
 READS_LABELS = ("labels",)  # relations that labels make: mending them by labels says nothing
 QUESTION = "Which of these relations will give the best model, before any is trained?"
-
-
-@dataclass
-class Candidate:
-    """A relation to be ranked, over the same training originals as all others."""
-
-    label: str
-    setting: Setting
-    graph: Graph
-    seconds: float = 0.0
-    judged: Forecast | None = None
-    visible: Visible | None = None
-    accuracy: float | None = None
-    rankme: float | None = None
-    train_seconds: float | None = None
-    row: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def on(self) -> dict[str, Any]:
-        """What `forecast_score` has to know of views: the originals, and whose view each row is."""
-        originals, rows = self.setting.probe_train, self.setting.data
-        return {} if rows is originals else {"on": originals.X, "source": rows.source}
-
-    @property
-    def score(self) -> float:
-        return self.judged.score if self.judged is not None else self.visible.score if self.visible else float("nan")
 
 
 def forecast(
@@ -102,9 +65,9 @@ def forecast(
 ) -> dict[str, Any]:
     """Rank relations or augmentation sets by the model they will give, before any training; say which pairs hurt.
 
-    With labels, a few of them: the probability a probe gives to the class of labelled rows which the relation has not
-    seen. Without: whether unseen pairs agree, and how much of the data the agreeing directions keep; pairs of equal
-    style look as good to that as pairs of equal class.
+    With labels: the loss is descended for a few steps over what an untrained network computes, and a probe is judged on
+    labelled rows that neither has seen. Without: whether unseen pairs agree, and how much of the data the agreeing
+    directions keep; pairs of equal style look as good to that as pairs of equal class.
 
     Args:
         data: A data set by name, or a file or folder.
@@ -113,9 +76,10 @@ def forecast(
         augmentations: Sets of transforms to rank as views, a semicolon between sets, as in
             "noise(scale=0.3); shift(pixels=1), rotation(degrees=10)".
         pairs: A csv or npz file of pairs i, j[, weight], for a relation pairs among the relations.
-        method: The loss of --trained, as in "vicreg", "infonce" or "barlow_twins"; the ranking itself knows of no loss.
+        method: The loss the model will be trained on, as in "vicreg", "infonce" or "barlow_twins": the ranking with
+            labels is one for this loss, and --trained trains on it.
         n_components: Dimension K of the embeddings.
-        n_labels: Labelled samples the ranking may read, drawn at random, 50 say; 0 takes up to a third of all.
+        n_labels: Labelled samples the ranking may read, drawn at random, 50 say; 0 takes all.
         label_free: Rank without labels even where there are some.
         trained: Train an encoder on every candidate too, and say how well the ranking foretold their accuracy.
         encoder: What is trained, as in "mlp(width=256, depth=2)".
@@ -147,6 +111,11 @@ def forecast(
     by_labels = dataset.y is not None and not label_free
     if trained and (dataset.y is None or not test_size):
         raise DataError("trained encoders are judged by labels on rows held out: give labels, and a test_size above 0")
+    if not by_labels and not trained and method != NEUTRAL["method"]:
+        raise DataError(
+            "method is the loss that candidates are judged for, and without labels they are judged for none; leave it "
+            "out, or give labels"
+        )
     if mend is not None and not by_labels:
         raise DataError("mend= judges pairs by labels, and there are none to read; leave it out, or give labels")
     entries: list[Candidate] = []
@@ -165,11 +134,13 @@ def forecast(
             )
         entries.append(Candidate(label, setting, setting.graph))
     examined = _examined(entries, mend) if mend is not None else None
-    chart, chart_seconds = _chart(entries[0].setting.probe_train.X, seed)
+    originals, started = entries[0].setting.probe_train.X, time.perf_counter()
+    chart = network_chart(originals, seed=seed) if by_labels else smooth_chart(originals, seed=seed)
+    chart_seconds = time.perf_counter() - started
     with progress.task("forecast", total=len(entries)) as scoring:  # a refusal comes before a run is made
         for candidate in entries:
             try:
-                _score(candidate, chart, n_components, n_labels or None, by_labels, seed)
+                _score(candidate, chart, loss, n_components, n_labels or None, seed)
             except DataError as error:
                 raise DataError(f"{candidate.label}: {error}") from error
             scoring.advance(text=f"{candidate.label}: {candidate.score:.3f}")
@@ -187,19 +158,22 @@ def forecast(
         report.payload["data"] = data_summary(entries[0].setting, dataset)
         report.payload["chart_seconds"] = chart_seconds
         entries.sort(key=lambda c: -c.score)
-        _rows(entries, by_labels, report)
+        ranked_rows(entries, by_labels, report)
         for candidate in entries if trained else ():
             _train(candidate, loss, n_components, recipe, seed, report)
-            _rows(entries, by_labels, report)  # what is stopped midway keeps the ranking, and the encoders trained
+            ranked_rows(
+                entries, by_labels, report
+            )  # what is stopped midway keeps the ranking, and the encoders trained
         mended = None
         if hurt and by_labels:
             chosen = examined or next((c for c in entries if _head(c) not in READS_LABELS), None)
             if chosen is not None:
                 own = None if chosen.on else dataset.split(test_size, seed)[0]
-                mended = mend_pairs(chosen.setting, chosen.label, chart, n_components, hurt, shares, own, report)
+                smooth = smooth_chart(originals, seed=seed)
+                mended = mend_pairs(chosen.setting, chosen.label, smooth, n_components, hurt, shares, own, report)
             report.task.advance(text="pairs that hurt")
-        report.payload["answer"] = _answer(entries, by_labels, trained, mended)
-        report.payload["curves"] = _curves(entries, by_labels, trained, mended)
+        report.payload["answer"] = answer(entries, by_labels, trained, mended)
+        report.payload["curves"] = curves(entries, by_labels, trained, mended)
         report.run.write(report.payload)
     return report.payload
 
@@ -242,7 +216,7 @@ def _check_used(config: dict[str, Any], named: Sequence[tuple[str, str, str | No
     if config["hurt"] < 0:
         raise DataError(f"hurt must be a number of pairs to list, or 0 for none, got {config['hurt']}")
     if config["n_labels"] < 0 or config["n_labels"] in (1, 2):
-        raise DataError(f"n_labels must be at least 3, or 0 for up to a third of all samples, got {config['n_labels']}")
+        raise DataError(f"n_labels must be at least 3, or 0 for all, got {config['n_labels']}")
     heads = {spec.parse_call(relation)[0] for _, relation, _ in named}
     if config["pairs"] is not None and "pairs" not in heads:
         raise DataError(
@@ -270,21 +244,18 @@ def _examined(entries: Sequence[Candidate], mend: str) -> Candidate:
 # -------------------------------------------------------------------------------------------------------------- ranking
 
 
-def _chart(X: Any, seed: int) -> tuple[Chart, float]:
-    """The chart all candidates share, and the seconds it took."""
-    started = time.perf_counter()
-    return smooth_chart(X, seed=seed), time.perf_counter() - started
-
-
-def _score(candidate: Candidate, chart: Chart, K: int, n_labels: int | None, by_labels: bool, seed: int) -> None:
+def _score(
+    candidate: Candidate, chart: Chart | NetworkChart, loss: Method, K: int, n_labels: int | None, seed: int
+) -> None:
     """Judge one candidate, by labels or by what can be seen without."""
     rows, graph = candidate.setting.data, candidate.graph
     started = time.perf_counter()
-    shared: dict[str, Any] = {"X": rows.X, "chart": chart, "seed": seed, **candidate.on}
-    if by_labels:
-        candidate.judged = forecast_score(graph, K, candidate.setting.probe_train.y, n_labels=n_labels, **shared)
+    shared: dict[str, Any] = {"X": rows.X, "seed": seed, **candidate.on}
+    if isinstance(chart, NetworkChart):
+        y = candidate.setting.probe_train.y
+        candidate.judged = forecast_score(graph, K, y, method=loss, chart=chart, n_labels=n_labels, **shared)
     else:
-        candidate.visible = visible_score(graph, K, **shared)
+        candidate.visible = visible_score(graph, K, chart=chart, **shared)
     candidate.seconds = time.perf_counter() - started
 
 
@@ -303,117 +274,6 @@ def _train(candidate: Candidate, loss: Method, K: int, recipe: Recipe, seed: int
     report.task.advance(text=f"trained on {candidate.label}: {candidate.accuracy:.3f}")
 
 
-def _rows(entries: Sequence[Candidate], by_labels: bool, report: Report) -> None:
-    """The table, best first; whether each is told apart from the one below it. Takes the place of an earlier one."""
-    report.payload["rows"] = []
-    for rank, candidate in enumerate(entries, start=1):
-        row: dict[str, Any] = {"relation": candidate.label, "rank": rank, "score": candidate.score}
-        if candidate.judged is not None:
-            f = candidate.judged
-            row |= {"error": f.standard_error, "apart_from_next": "-"}
-            if rank < len(entries):
-                below = entries[rank].judged
-                assert below is not None
-                gap, error = paired_difference(f, below)
-                row["apart_from_next"] = "yes" if gap > APART * error else "no"
-        if candidate.visible is not None:
-            v = candidate.visible
-            error = v.agreement_error * v.coverage  # nan where one half alone has pairs
-            row |= {"error": None if math.isnan(error) else error}
-            row |= {"agreement": v.agreement, "coverage": v.coverage}
-        if candidate.accuracy is not None:
-            row |= {
-                "trained_accuracy": candidate.accuracy,
-                "trained_rankme": candidate.rankme,
-                "train_seconds": candidate.train_seconds,
-            }
-        if candidate.judged is not None:
-            row |= {"probe_accuracy": candidate.judged.accuracy, "probe_error": candidate.judged.accuracy_error}
-            row["labels"] = candidate.judged.n_labels
-        row |= {"seconds": candidate.seconds, "pairs": candidate.graph.n_pairs, "slug": f"candidate-{rank}"}
-        candidate.row = row
-        report.add(row)
-    for candidate in entries:  # the same for the figures: what is foretold, and what came
-        told, row = candidate.label.replace("(", " ("), candidate.row  # so that axes can break the words there
-        error = row.get("error") or 0.0
-        report.add(
-            {"candidate": told, "what": "forecast", "value": row["score"],
-             "low": row["score"] - APART * error, "high": row["score"] + APART * error}
-        )  # fmt: skip
-        if candidate.accuracy is not None:
-            report.add({"candidate": told, "what": "accuracy of the trained encoder", "value": candidate.accuracy})
-
-
-# ------------------------------------------------------------------------------------------------------ what came of it
-
-
-def _answer(entries: Sequence[Candidate], by_labels: bool, trained: bool, mended: dict[str, Any] | None) -> str:
-    best, row = entries[0], entries[0].row
-    what = "foretold on rows unseen" if by_labels else "visible without labels"
-    spread = "" if row["error"] is None else f" (+- {times(row['error'])})"
-    told = f"{best.label} comes first, {times(best.score)}{spread} {what}"
-    tied = 0
-    while tied < len(entries) - 1 and by_labels:
-        gap, error = paired_difference(_judged(best), _judged(entries[tied + 1]))
-        if gap > APART * error:
-            break
-        tied += 1
-    if tied:
-        told += f"; not told apart from it: {', '.join(c.label for c in entries[1 : tied + 1])}"
-    if trained:
-        rho = _spearman([c.score for c in entries], [c.accuracy for c in entries])
-        rival = _spearman([c.rankme for c in entries], [c.accuracy for c in entries])
-        spent = sum(c.train_seconds or 0.0 for c in entries)
-        told += (
-            ". Trained, there is no order to hold: all scores are equal, or all accuracies"
-            if rho is None
-            else f". Trained, the order holds to a rank correlation of {rho:.2f}"
-        )
-        told += "" if rho is None or rival is None else f" (RankMe of the trained encoders: {rival:.2f})"
-        told += f"; training took {spent:.0f} s, the forecast {sum(c.seconds for c in entries):.2g} s"
-    if mended is not None and mended["pairs"]:
-        told += (
-            f". {mended['relation']}: without its worst {mended['pairs']:,} pairs ({100 * mended['share']:.0f} %) K "
-            f"components capture {mended['energy']:.3f} of the label energy instead of {mended['before']:.3f}, solved "
-            f"again (first order foretold {mended['foretold']:.3f})"
-        )
-    return told + "."
-
-
 def _y(data: Any) -> Any:
     assert data.y is not None
     return data.y
-
-
-def _judged(candidate: Candidate) -> Forecast:
-    assert candidate.judged is not None
-    return candidate.judged
-
-
-def _spearman(x: Sequence[Any], y: Sequence[Any]) -> float | None:
-    """None where one side is all ties: there is no order."""
-    return float(scipy.stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else None
-
-
-def _curves(
-    entries: Sequence[Candidate], by_labels: bool, trained: bool, mended: dict[str, Any] | None
-) -> list[dict[str, Any]]:
-    title = "Foretold before training" + (", and reached by training" if trained else "")
-    label = "forecast" if by_labels else "visible score"
-    curves: list[dict[str, Any]] = [
-        {
-            "name": "ranking", "title": title, "x": "candidate", "y": "value", "by": "what", "xscale": "category",
-            "band": ["low", "high"], "ylabel": f"{label}{', accuracy' if trained else ''}", "zero": 0.0,
-            "caption": f"bars: two standard errors over {'the labelled rows' if by_labels else 'two halves'}",
-        }
-    ]  # fmt: skip
-    if mended is not None:
-        curves.append(
-            {
-                "name": "mended", "title": "What taking out the worst pairs changes", "x": "share", "y": "energy",
-                "by": "what", "where": {"what": ["solved again", "first order"]}, "theory": ["first order"],
-                "xlabel": f"share of the pairs of {mended['relation']} taken out, the worst first",
-                "ylabel": "label energy captured",
-            }
-        )  # fmt: skip
-    return curves

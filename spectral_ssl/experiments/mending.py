@@ -24,7 +24,7 @@ from spectral_ssl.experiments.frame import Report
 from spectral_ssl.experiments.setting import Setting
 from spectral_ssl.graph import Graph
 from spectral_ssl.solve import as_spectra
-from spectral_ssl.theory.forecast import Chart
+from spectral_ssl.theory.charts import Chart
 from spectral_ssl.theory.influence import edge_influence, without_pairs
 
 __all__ = ["mend_pairs"]

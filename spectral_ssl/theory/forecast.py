@@ -1,28 +1,30 @@
 """How good a model trained on a relation will be, from relation and data alone: scores to rank relations by.
 
-A trained encoder is smoother than all embeddings and freer than linear maps. The scores stand in between: maps of q
-smooth coordinates of the data, the leading principal components of a kernel over standardised rows (Nystroem), as a
-wide network on standardised inputs sees its leading directions first. In a chart Q (N, q) of the rows, with w_1 >= w_2
->= .. the variance of its coordinates and a penalty R_jj = (tr Q'DQ / q) w_r / w_j that keeps maps smooth (rung r),
+**With labels** (`forecast_score`): the training to come, in small. The loss that will be trained on is descended for a
+few steps, over linear maps of what an untrained network computes (`charts.network_chart`) in place of the network,
 
-    (Q'AQ - R) b_k = a_k Q'DQ b_k,     Q centred by degree
+    Z = Q B,   B (q, K) from the K leading coordinates on,   `STEPS` steps of L-BFGS on L(QB), slope Q'dL/dZ
 
-is a q x q problem and a product with the relation's pairs: milliseconds, once per relation; the chart is made once per
-data set. How smooth training keeps a network is not known beforehand, so scores are means over rungs, no penalty among
-them. Where pairs are few or random it is the penalty that decides, as a network's bias to smooth functions would.
+and a probe is fitted and judged as that of a trained model would be, on samples that relation and probe have not seen.
+So the score is one of the loss, with its hyper-parameters: InfoNCE, for which samples without a pair are negatives all
+the same, Barlow Twins, whose aims grow no weaker with random pairs, and VICReg, whose aims do, are each foretold by
+themselves. It takes milliseconds, as each step is a product of (N, q) with (q, K). Few steps and a penalty on faint
+coordinates, for networks that are trained for a while have not memorised everything either.
 
-**With labels** (`forecast_score`). The labelled samples are taken out of the relation, the rest is solved, and the map
-places them: a relation made from the labels cannot hand them back. On them a Gaussian probe (`gaussian_probe`) tells
-each sample's class from the others':
+The labelled samples are dealt into three folds; two of them, one after the other, are taken out of the relation with
+all views, so that a relation made from the labels cannot hand them back; what is left keeps its mean degree; the loss
+is descended; and a Gaussian probe (`gaussian_probe.discriminant`), fitted to the labelled samples that stayed, places
+those that were taken out:
 
-    score = mean over samples and rungs of p(own class of i | z_i), leave-one-out
+    score = mean over samples of [ p(own class | z_i) + hit_i ] / 2
 
-the accuracy to be expected of one who guesses by those probabilities; smoother than the share of hits, which is told
-beside it, and so steadier with few labels. Fifty do. Labels that are numbers: R^2 of a ridge probe, leave-one-out.
-Errors are over those samples, and two relations are compared sample by sample on the same ones.
+half the accuracy to be expected of one who guesses by those probabilities, half the share of hits: the first is
+steadier, the second closer to what is foretold. Labels that are numbers: R^2 of a ridge probe. Errors are over samples,
+and two relations are compared sample by sample on the same ones.
 
-**Without labels** (`visible_score`). What can be seen is whether pairs mean something that the data show: the problem
-is solved on the pairs among one half of the samples and judged on those among the other,
+**Without labels** (`visible_score`). What can be seen is whether pairs mean something that the data show: over maps of
+smooth coordinates (`charts.smooth_chart`) Q'AQ b = a Q'DQ b, centred by degree, is solved on the pairs among one half
+of the samples and judged on those among the other,
 
     agreement = tr[(Z'DZ)^-1 Z'AZ] / K,  centred by degree, on the unseen half: the mean correlation of unseen partners
     coverage  = share of the variance of the chart's leading K coordinates that span(Z) keeps
@@ -32,109 +34,49 @@ Random and corrupted pairs show in the agreement, pairs of faint features in the
 what pairs agree on is what the labels are about: pairs of equal style score as pairs of equal class, and views that
 change nothing agree perfectly.
 
-Derived here. Scores rank; they are no accuracies of the trained model, whose probe has more labels.
+Derived here, and heuristic: nothing bounds how far a network's order can be from these. Scores rank; they are no
+accuracies of the trained model. benchmarks/forecast.py measures how well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 
 from spectral_ssl import linalg
-from spectral_ssl.data import Dataset, as_rows
+from spectral_ssl.data import Dataset
 from spectral_ssl.data._checks import check_int, frozen, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
-from spectral_ssl.kernels import FeatureMap, nystroem
+from spectral_ssl.methods import Method, VICReg
+from spectral_ssl.methods.slopes import slope
 from spectral_ssl.moments import Moments
+from spectral_ssl.solve import check_method
+from spectral_ssl.spectrum import Spectra
 from spectral_ssl.theory.alignment import label_matrix
-from spectral_ssl.theory.gaussian_probe import discriminant_left_out
-from spectral_ssl.theory.left_out import leave_one_out
+from spectral_ssl.theory.charts import Chart, NetworkChart, network_chart, smooth_chart
+from spectral_ssl.theory.gaussian_probe import discriminant
 
-__all__ = ["Chart", "Forecast", "Visible", "forecast_score", "paired_difference", "smooth_chart", "visible_score"]
+__all__ = ["Forecast", "Visible", "forecast_score", "lazy_map", "paired_difference", "visible_score"]
 
-N_LANDMARKS, N_COORDINATES = 300, 100
-ROWS_EACH = 8  # rows of data for every coordinate, so that a map over what a relation keeps of them is no interpolation
-COORDINATES_MIN = 16
-RUNGS = (0, 50)  # coordinates whose variance the penalty is measured by; 0: no penalty
-HELD_MAX = 3  # at most one in so many samples is taken out of a relation to be judged
-FAINT = 1e-10  # of the largest kernel principal value: what is fainter is rounding
-
-
-@dataclass(frozen=True, eq=False)
-class Chart:
-    """Smooth coordinates of rows: chart(X) (n, q), of mean 0 and Q'Q = I over the rows it was made from.
-
-    X (N, D): those rows; Q (N, q): their coordinates, not computed again where chart(X) is asked for the same array.
-    variance (q,): what each coordinate explains of the kernel's features, as shares, descending.
-    """
-
-    X: Any
-    Q: Array
-    mean: Array
-    inverse: Array
-    features: FeatureMap
-    centre: Array
-    T: Array
-    variance: Array
-
-    @property
-    def n_coordinates(self) -> int:
-        return int(self.T.shape[1])
-
-    def __call__(self, X: Any) -> Array:
-        if X is self.X:
-            return self.Q
-        X = as_rows(X, self.mean.size)
-        out: Array = (self.features((X - self.mean) * self.inverse) - self.centre) @ self.T
-        return out
-
-
-def smooth_chart(X: Any, *, n_landmarks: int = N_LANDMARKS, n_coordinates: int | None = None, seed: int = 0) -> Chart:
-    """The leading principal components of an rbf kernel over standardised rows X (N, D), by landmarks.
-
-    Its bandwidth is the median distance. n_coordinates: q; None takes 100, fewer where there are fewer than 8 rows for
-    each. One chart serves all relations over the same data, views of them included.
-    """
-    given, X = X, as_rows(X)
-    if n_coordinates is None:
-        n_coordinates = min(N_COORDINATES, max(COORDINATES_MIN, len(X) // ROWS_EACH))
-    check_int(n_coordinates, "n_coordinates", low=1)
-    mean, spread = X.mean(axis=0), X.std(axis=0)
-    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-12 * np.maximum(np.abs(mean), 1e-300))
-    rows = (X - mean) * inverse
-    features = nystroem(rows, n_landmarks=n_landmarks, seed=seed)
-    Phi = features(rows)
-    centre = Phi.mean(axis=0)
-    values, V = linalg.eigh((Phi - centre).T @ (Phi - centre))
-    order = np.argsort(-values, kind="stable")[:n_coordinates]
-    order = order[values[order] > FAINT * values.max()]
-    T = V[:, order] / np.sqrt(values[order])
-    return Chart(
-        X=given,
-        Q=frozen((Phi - centre) @ T),
-        mean=frozen(mean),
-        inverse=frozen(inverse),
-        features=features,
-        centre=frozen(centre),
-        T=frozen(T),
-        variance=frozen(values[order] / values[values > 0].sum()),
-    )
+STEPS = 10  # of L-BFGS
+NEGATIVES = 192  # rows that InfoNCE compares with
+FOLDS, JUDGED = 3, 2  # parts of the labelled samples, and those of them that are taken out, one after the other
+RIDGE = 1e-3  # of the probe of numbers, as that of `comparison.linear_probe`
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
     """What a probe will read off a model trained on a relation; see the module.
 
-    score: mean probability of the own class (R^2 for numbers), on samples unseen by the relation. standard_error: of
-    it, over those samples. accuracy, accuracy_error: share of hits of the same probe, None for numbers; the probe has
-    few labels, so a trained model with all of them reaches more. per_row (n,): each sample's part, whose mean is the
-    score. rows (n,): those samples.
+    score: mean of probability of the own class and hit (R^2 for numbers), on samples unseen by relation and probe.
+    standard_error: of it, over those samples. accuracy, accuracy_error: share of hits alone, None for numbers. per_row
+    (n,): each sample's part, whose mean is the score. rows (n,): those samples.
     """
 
     score: float
@@ -165,53 +107,99 @@ def forecast_score(
     y: Any,
     *,
     X: Any,
-    chart: Chart | None = None,
+    method: Method | None = None,
+    chart: NetworkChart | None = None,
     on: Any = None,
     source: Any = None,
     n_labels: int | None = None,
-    rungs: Sequence[int] = RUNGS,
+    folds: int = FOLDS,
+    judged: int = JUDGED,
+    steps: int = STEPS,
     seed: int = 0,
 ) -> Forecast:
     """How well a probe will tell classes apart, on samples that neither relation nor probe have seen.
 
-    relation: over the rows X (N, D). on (n, D): the samples to probe, where the rows are views of them; source (N,):
-    the sample each row is a view of. y (n,): classes (whole numbers, text) or numbers; missing: -1, "", NaN.
-    n_labels: so many labelled samples, drawn with `seed`; None takes as many as there are, but a third of all samples
-    at most, so that enough is left of the relation. chart: from `smooth_chart`, made from `on` (or X) where left out.
-    rungs: of smoothness, see the module.
+    relation: over the rows X (N, D). method: the loss that would be trained; None is VICReg(), with invariance=None
+    resolved on linear maps as in `ss.train`. on (n, D): the samples to probe, where the rows are views of them; source
+    (N,): the sample each row is a view of. y (n,): classes (whole numbers, text) or numbers; missing: -1, "", NaN.
+    n_labels: so many labelled samples, drawn with `seed`; None takes all. chart: from `network_chart`, made from `on`
+    (or X) where left out; one serves all relations. folds: parts the labelled samples are dealt into, at least 2;
+    judged: how many of them are taken out, one after the other.
 
-    Raises DataError for options that do not fit together, fewer than three labels, or labels that are all equal.
+    Raises DataError for options that do not fit together, fewer than three labels, labels that are all equal, and a
+    loss that cannot be descended.
     """
-    placed = _Placed.of(relation, n_components, X, chart, on, source)
+    method = VICReg() if method is None else method
+    check_method(method)
+    placed = _placed(relation, n_components, X, on, source)
+    chart = network_chart(placed.on) if chart is None else chart
+    K = _fits(n_components, chart)
+    if why := method.untrainable(K):
+        raise DataError(why)
     Y, known, classes = label_matrix(y, placed.n)
     rows = np.flatnonzero(known)
+    rng = generator(seed, "a forecast")
+    rows = rng.permutation(rows)
     if n_labels is not None:
         check_int(n_labels, "n_labels", low=3)
-    most = min(max(3, placed.n // HELD_MAX), rows.size if n_labels is None else n_labels)
-    rows = np.sort(generator(seed, "a forecast").permutation(rows)[:most])
+        rows = rows[:n_labels]
     if rows.size < 3 or not np.ptp(Y[rows], axis=0).any():
         raise DataError(f"a forecast needs three labels that are not all equal, got {rows.size}; give more labels")
-    if not isinstance(rungs, Sequence) or not rungs:
-        raise DataError("rungs must name one at least, as in rungs=(0, 50); 0 is no penalty")
-    for rung in rungs:
-        check_int(rung, "a rung", low=0)
-    codes = np.unique(Y[rows].argmax(axis=1), return_inverse=True)[1]
+    check_int(folds, "folds", low=2)
+    check_int(steps, "steps", low=1)
+    if check_int(judged, "judged", low=1) > folds:
+        raise DataError(f"judged={judged} exceeds the {folds} folds there are")
+    fold = np.arange(rows.size) % min(folds, rows.size)
+    method = _resolved(method, relation, placed.X, K)
+    Q, Q_on = chart(placed.X), chart(placed.on)
     per_row, hits = np.zeros(rows.size), np.zeros(rows.size)
-    for Z in placed.without(rows, rungs):
+    for k in range(min(judged, int(fold.max()) + 1)):
+        out, stay = rows[fold == k], rows[fold != k]
+        kept = np.flatnonzero(~np.isin(placed.source, out))
+        B = lazy_map(method, _at_degree(relation, kept), Q[kept], K, steps=steps, seed=seed)
+        Z, held = Q_on[stay] @ B, Q_on[out] @ B
         if classes:
-            found = discriminant_left_out(Z, codes)
-            per_row, hits = per_row + found.probability / len(rungs), hits + found.hits / len(rungs)
+            p = discriminant(Z, Y[stay].argmax(axis=1), held, n_classes=Y.shape[1])
+            own = Y[out].argmax(axis=1)
+            hits[fold == k] = p.argmax(axis=1) == own
+            per_row[fold == k] = (p[np.arange(out.size), own] + hits[fold == k]) / 2
         else:
-            probe = leave_one_out(Z, Y[rows, 0], probe="least_squares", ridge=None)
-            per_row = per_row + probe.per_row / len(rungs)
+            miss = Y[out, 0] - _ridge(Z, Y[stay, 0], held)
+            per_row[fold == k] = 1 - miss**2 / Y[rows, 0].var()
+    order = np.argsort(rows)
+    order = order[fold[order] < judged]
+    per_row, hits = per_row[order], hits[order]
     return Forecast(
         score=float(per_row.mean()),
         standard_error=_error(per_row),
         accuracy=float(hits.mean()) if classes else None,
         accuracy_error=_error(hits) if classes else None,
         per_row=frozen(per_row),
-        rows=frozen(rows),
+        rows=frozen(rows[order]),
     )
+
+
+def lazy_map(
+    method: Method, relation: Graph, Q: Array, n_components: int, *, steps: int = STEPS, seed: int = 0
+) -> Array:
+    """B (q, K): a loss descended over Z = Q B for a few steps from the K leading coordinates; see the module.
+
+    Q (N, q): coordinates of the relation's rows. seed: of the rows that InfoNCE compares with.
+    """
+    evaluate, K = slope(method, relation, negatives=NEGATIVES, seed=seed), n_components
+    start = np.eye(Q.shape[1], K)
+    scale = abs(evaluate(Q @ start)[0]) or 1.0  # the first step of L-BFGS would know the unit of the loss
+
+    def objective(b: Array) -> tuple[float, Array]:
+        loss, dZ = evaluate(Q @ b.reshape(start.shape))
+        return loss / scale, (Q.T @ dZ).ravel() / scale
+
+    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0}
+    found = scipy.optimize.minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    B: Array = found.x.reshape(start.shape)
+    if not np.all(np.isfinite(B)):
+        raise DataError(f"the loss of {type(method).__name__} could not be descended over this relation")
+    return B
 
 
 def visible_score(
@@ -226,26 +214,29 @@ def visible_score(
 ) -> Visible:
     """Agreement of unseen pairs and coverage of the data, without labels; arguments as for `forecast_score`.
 
-    Raises DataError as `forecast_score`, and where neither half of the samples holds a pair.
+    chart: from `smooth_chart`. Raises DataError for options that do not fit together, and where neither half of the
+    samples holds a pair.
     """
-    placed = _Placed.of(relation, n_components, X, chart, on, source)
+    placed = _placed(relation, n_components, X, on, source)
+    chart = smooth_chart(placed.on) if chart is None else chart
+    K = _fits(n_components, chart)
+    Q, Q_on = chart(placed.X), chart(placed.on)
     half = generator(seed, "a forecast").permutation(placed.n) < placed.n // 2
     found = []
     for seen in (half, ~half):
         fit, rest = np.flatnonzero(seen[placed.source]), np.flatnonzero(~seen[placed.source])
         try:
-            B = next(placed.solved(fit, (0,)))
-            m = Moments.from_arrays(placed.Q[rest] @ B, relation.subgraph(rest))
+            B = _leading(Q[fit], relation.subgraph(fit), K)
+            m = Moments.from_arrays(Q[rest] @ B, relation.subgraph(rest))
         except DataError:  # no pair is left in a half
             continue
         T = linalg.whitening(m.degree_scatter)[0]
-        found.append(float(np.trace(T.T @ m.adjacency_centred @ T)) / placed.K)
+        found.append(float(np.trace(T.T @ m.adjacency_centred @ T)) / K)
     if not found:
         raise DataError("no pair lies inside a half of the samples, so agreement cannot be judged on pairs unseen")
-    B = next(placed.solved(np.arange(relation.n_samples), (0,)))
-    Z = placed.Q_on @ B
+    Z = Q_on @ _leading(Q, relation, K)
     U = linalg.orthonormal_basis(Z - Z.mean(axis=0))
-    leading, variance = placed.Q_on[:, : placed.K], placed.chart.variance[: placed.K]
+    leading, variance = Q_on[:, :K], chart.variance[:K]
     kept = ((U.T @ leading) ** 2).sum(axis=0) / (leading**2).sum(axis=0)
     coverage, agreement = float(kept @ variance / variance.sum()), float(np.mean(found))
     return Visible(
@@ -267,66 +258,73 @@ def paired_difference(first: Forecast, second: Forecast) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A relation in a chart: Q (N, q) of its rows, Q_on (n, q) of the samples they are views of."""
+    """Rows X (N, D) of a relation, the samples `on` (n, D) they are views of, and of which each is one, source (N,)."""
 
-    relation: Graph
-    K: int
-    chart: Chart
-    Q: Array
-    Q_on: Array
+    X: Any
+    on: Any
     source: Any
 
     @property
     def n(self) -> int:
-        return int(self.Q_on.shape[0])
+        return len(self.on)
 
-    @classmethod
-    def of(cls, relation: Graph, K: int, X: Any, chart: Chart | None, on: Any, source: Any) -> _Placed:
-        check_int(K, "n_components", low=1)
-        if not isinstance(relation, Graph):
-            raise DataError(f"a relation must be a Graph, got {type(relation).__name__}; make one by ss.relations")
-        X, on = (given.X if isinstance(given, Dataset) else given for given in (X, on))
-        if not hasattr(X, "__len__") or len(X) != relation.n_samples:
-            raise DataError(
-                f"X has {len(X) if hasattr(X, '__len__') else 'no'} rows, but the relation is over "
-                f"{relation.n_samples} samples"
-            )
-        if (on is None) != (source is None):
-            raise DataError("on= are the samples that rows are views of, and source= says which: give both, or neither")
-        chart = smooth_chart(X if on is None else on) if chart is None else chart
-        if chart.n_coordinates < K:
-            raise DataError(
-                f"n_components={K} exceeds the {chart.n_coordinates} smooth coordinates that relations are judged by; "
-                f"choose at most {chart.n_coordinates}, or give more rows"
-            )
-        Q = chart(X)
-        if on is None:
-            return cls(relation, K, chart, Q, Q, np.arange(len(X)))
-        Q_on, source = chart(on), np.asarray(source)
-        if (
-            source.shape != (len(X),)
-            or source.dtype.kind not in "iu"
-            or not 0 <= source.min() <= source.max() < len(on)
-        ):
-            raise DataError(f"source must name a row of on (0 to {len(on) - 1}) for every row of X")
-        return cls(relation, K, chart, Q, Q_on, source)
 
-    def without(self, left_out: Any, rungs: Sequence[int]) -> Iterator[Array]:
-        """Z of the samples left out, up to a shift, from the relation among the other ones, on every rung."""
-        out = np.zeros(self.n, dtype=bool)
-        out[left_out] = True
-        for B in self.solved(np.flatnonzero(~out[self.source]), rungs):
-            yield self.Q_on[left_out] @ B
+def _placed(relation: Graph, K: int, X: Any, on: Any, source: Any) -> _Placed:
+    check_int(K, "n_components", low=1)
+    if not isinstance(relation, Graph):
+        raise DataError(f"a relation must be a Graph, got {type(relation).__name__}; make one by ss.relations")
+    X, on = (given.X if isinstance(given, Dataset) else given for given in (X, on))
+    if not hasattr(X, "__len__") or len(X) != relation.n_samples:
+        raise DataError(
+            f"X has {len(X) if hasattr(X, '__len__') else 'no'} rows, but the relation is over "
+            f"{relation.n_samples} samples"
+        )
+    if (on is None) != (source is None):
+        raise DataError("on= are the samples that rows are views of, and source= says which: give both, or neither")
+    if on is None:
+        return _Placed(X, X, np.arange(len(X)))
+    source = np.asarray(source)
+    if source.shape != (len(X),) or source.dtype.kind not in "iu" or not 0 <= source.min() <= source.max() < len(on):
+        raise DataError(f"source must name a row of on (0 to {len(on) - 1}) for every row of X")
+    return _Placed(X, on, source)
 
-    def solved(self, rows: Any, rungs: Sequence[int]) -> Iterator[Array]:
-        """B (q, K) of the relation among some rows, on every rung."""
-        m = Moments.from_arrays(self.Q[rows], self.relation.subgraph(rows))
-        w = self.chart.variance
-        size = float(np.trace(m.degree_scatter)) / w.size
-        for rung in rungs:
-            R = size * w[min(rung, w.size) - 1] / w if rung else np.zeros(w.size)
-            pairs = linalg.generalized_eigh(m.adjacency_centred - np.diag(R), m.degree_scatter, largest=True)
-            yield pairs.vectors[:, : self.K]
+
+def _fits(K: int, chart: Chart | NetworkChart) -> int:
+    if chart.n_coordinates < K:
+        raise DataError(
+            f"n_components={K} exceeds the {chart.n_coordinates} coordinates that relations are judged by; choose at "
+            f"most {chart.n_coordinates}, or give more rows"
+        )
+    return K
+
+
+def _resolved(method: Method, relation: Graph, X: Any, K: int) -> Method:
+    """Hyper-parameters left to the data, as `ss.train` resolves them for a network: on linear maps."""
+    if method.hyper.get("invariance", 0.0) is not None:
+        return method
+    moments = Moments.from_arrays(X, relation)
+    return method.resolve(Spectra(moments=moments).of(method.pencil, K), K)
+
+
+def _at_degree(relation: Graph, kept: Any) -> Graph:
+    """The relation among some rows at the mean degree of the whole, which weighs its terms against others."""
+    part = relation.subgraph(kept)
+    return part.scaled(relation.total_weight / relation.n_samples * part.n_samples / part.total_weight)
+
+
+def _leading(Q: Array, relation: Graph, K: int) -> Array:
+    """B (q, K): the top of (Q'AQ, Q'DQ), centred by degree."""
+    m = Moments.from_arrays(Q, relation)
+    return linalg.generalized_eigh(m.adjacency_centred, m.degree_scatter, largest=True).vectors[:, :K]
+
+
+def _ridge(Z: Array, y: Array, held: Array) -> Array:
+    """Predictions at `held` of ridge regression on Z (n, K), centred and brought to one scale."""
+    centre, mean = Z.mean(axis=0), y.mean()
+    size = math.sqrt(float(((Z - centre) ** 2).mean())) or 1.0
+    A, B = (Z - centre) / size, (held - centre) / size
+    out: Array = mean + B @ np.linalg.solve(A.T @ A + RIDGE * np.eye(A.shape[1]), A.T @ (y - mean))
+    return out
 
 
 def _error(values: Array) -> float:

@@ -28,7 +28,7 @@ from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.theory._numbers import as_numbers
 
-__all__ = ["Discriminant", "discriminant_left_out"]
+__all__ = ["Discriminant", "discriminant", "discriminant_left_out"]
 
 SHARES = (1e-3, 1e-2, 1e-1, 1.0)  # of tr(S) / K, tried as eta: from next to none to nearest class mean
 LEAST = 1e-12  # of a probability in a logarithm
@@ -63,6 +63,25 @@ def discriminant_left_out(Z: Array, codes: Any, *, eta: float | None = None) -> 
     best = int(np.argmax([float(np.log(np.maximum(p, LEAST)).mean()) for p in own]))
     hits = (found[best].argmax(axis=1) == codes) & (own[best] > 0)
     return Discriminant(frozen(own[best]), frozen(hits.astype(float)), tried[best])
+
+
+def discriminant(Z: Array, codes: Any, held: Array, *, n_classes: int, share: float = SHARES[0]) -> Array:
+    """p(c | z) (m, C) of rows `held` (m, K), from rows Z (n, K) of classes `codes` (n,), eta = share tr(S + B) / K.
+
+    S + B: the total scatter. A class of which there is no row has probability 0.
+    """
+    n, C = Z.shape[0], n_classes
+    count = np.bincount(codes, minlength=C).astype(float)
+    means = (np.eye(C)[codes].T @ Z) / np.maximum(count, 1)[:, None]
+    d = Z - means[codes]
+    eta = share * max(float(((Z - Z.mean(axis=0)) ** 2).sum()), 1e-300) / Z.shape[1]
+    P = np.linalg.inv(d.T @ d + eta * np.eye(Z.shape[1]))
+    difference = held[:, None, :] - means  # (m, C, K)
+    distance = np.einsum("mck,mck->mc", difference @ P, difference)
+    with np.errstate(divide="ignore"):
+        log = np.log(count) - 0.5 * max(n - np.count_nonzero(count), 1) * distance
+    p = np.exp(log - log.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def _probabilities(Z: Array, codes: Any, eta: float) -> Array:

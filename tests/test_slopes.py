@@ -1,0 +1,83 @@
+"""Losses and their slopes in numpy, against torch's differentiation of the methods and finite differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import spectral_ssl as ss
+from spectral_ssl.errors import DataError
+from spectral_ssl.graph import Graph
+from spectral_ssl.methods.slopes import slope
+
+SLOPE_TOL = 1e-10  # relative: the same sums in another order
+SAMPLE_TOL = 1e-5  # of a loss in single precision
+
+
+def relation(N: int = 24) -> Graph:
+    """Irregular, weighted, with self-pairs, and three samples without a pair."""
+    rng = np.random.default_rng(0)
+    A = rng.random((N, N)) * (rng.random((N, N)) < 0.2)
+    A = A + A.T + np.diag(rng.random(N))
+    A[-3:] = A[:, -3:] = 0
+    return Graph.from_adjacency(A)
+
+
+METHODS = [
+    ss.VICReg(invariance=0.7),
+    ss.VICReg(variance=2.0, covariance=0.5, invariance=0.3, ddof=1),
+    ss.VICReg(invariance=0.7, form="hinge", variance=10.0),
+    ss.VICReg(invariance=0.7, weighting="degree"),
+    ss.BarlowTwins(),
+    ss.BarlowTwins(redundancy=0.2),
+    ss.BarlowTwins(normalized=False),
+    ss.InfoNCE(temperature=0.3),
+    ss.SpectralContrastive(),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_loss_and_slope_are_those_of_the_method(method: Any) -> None:
+    graph = relation()
+    Z = np.random.default_rng(1).standard_normal((24, 3)) + 0.5
+    at = torch.tensor(Z, requires_grad=True)
+    expected = sum(method.loss_terms(at, graph).values())
+    expected.backward()
+    loss, dZ = slope(method, graph)(Z)
+    assert loss == pytest.approx(float(expected.detach()), rel=SLOPE_TOL)
+    assert np.abs(dZ - at.grad.numpy()).max() <= SLOPE_TOL * np.abs(dZ).max()
+
+
+def test_slope_of_sampled_negatives_is_that_of_the_sampled_loss() -> None:
+    """The sampled loss by a loop over rows and sample; its slope by central differences; its mean over all samples."""
+    graph, method, rng = relation(), ss.InfoNCE(temperature=0.4), np.random.default_rng(2)
+    Y, E = rng.standard_normal((24, 3)), rng.standard_normal((24, 3))
+    evaluate = slope(method, graph, negatives=9, seed=5)
+    J = np.random.default_rng(5).permutation(24)[:9]
+    A = graph.to_csr().toarray() * (1 - np.eye(24))
+
+    def by_loop(Y: Any) -> float:
+        Z, total = Y / np.linalg.norm(Y, axis=1)[:, None], 0.0
+        for i in range(24):
+            others = [np.exp(Z[i] @ Z[j] / 0.4) for j in J if j != i]
+            total += A[i].sum() * np.log(23 * np.mean(others)) - A[i] @ (Z @ Z[i]) / 0.4
+        return total
+
+    h = 1e-5
+    loss, dZ = evaluate(Y)
+    assert loss == pytest.approx(by_loop(Y), rel=SAMPLE_TOL)
+    assert (dZ * E).sum() == pytest.approx((by_loop(Y + h * E) - by_loop(Y - h * E)) / (2 * h), rel=10 * SAMPLE_TOL)
+
+
+def test_what_has_no_slope_is_refused() -> None:
+    with pytest.raises(DataError, match="cosine"):
+        slope(ss.InfoNCE(similarity="dot"), relation())
+    with pytest.raises(DataError, match="resolved by a spectrum"):
+        slope(ss.VICReg(), relation())
+    with pytest.raises(DataError, match="itself"):
+        slope(ss.InfoNCE(), Graph.from_adjacency(np.eye(4)))
+    with pytest.raises(DataError, match="negatives"):
+        slope(ss.InfoNCE(), relation(), negatives=1)
