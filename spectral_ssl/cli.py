@@ -105,6 +105,10 @@ COMMANDS: dict[str, Entry] = {
     "experiment temperature-rank": Entry(
         "spectral_ssl.experiments.temperature:temperature_rank", "Rank of SimCLR's certified optimum by temperature."
     ),
+    "experiment alpha-alternation": Entry(
+        "spectral_ssl.experiments.alternation:alpha_alternation",
+        "alpha and PCA answer each other: cycles, and what damping mends.",
+    ),
     "experiment price-of-dimension": Entry(
         "spectral_ssl.experiments.infonce:price_of_dimension", "What K dimensions cost InfoNCE, with proven bounds."
     ),
@@ -113,6 +117,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "experiment convergence-widths": Entry(
         "spectral_ssl.experiments.convergence_studies:convergence_widths", "Envelope, kernel and motion by width."
+    ),
+    "experiment alpha-relu": Entry(
+        "spectral_ssl.experiments.composition:alpha_relu", "Two-layer ReLU nets: composition, ranks, symbols covered."
     ),
     "reproduce E1": Entry(
         "spectral_ssl.experiments.reproduce.closed_form:agreement",
@@ -151,6 +158,14 @@ COMMANDS: dict[str, Entry] = {
     "reproduce bounds-trajectories": Entry(
         "spectral_ssl.experiments.reproduce.surrogate_training:bound_trajectories",
         "Both risks in training, inside the band, for every K.",
+    ),
+    "reproduce augmentation-richness": Entry(
+        "spectral_ssl.experiments.reproduce.augmentation:richness",
+        "1 - sigma and errors as transforms are added, and over pairs of them.",
+    ),
+    "reproduce augmentation-strength": Entry(
+        "spectral_ssl.experiments.reproduce.augmentation:strength",
+        "1 - sigma and errors as a transform grows stronger.",
     ),
     "reproduce alpha-cifar10": Entry(
         "spectral_ssl.experiments.reproduce.images:alpha_cifar10", "alpha-CL's rules against InfoNCE on CIFAR-10 files."

@@ -22,6 +22,7 @@ from measure import sine
 import spectral_ssl as ss
 from spectral_ssl.cli import COMMANDS, main
 from spectral_ssl.experiments.branches import branches
+from spectral_ssl.experiments.composition import alpha_relu
 from spectral_ssl.experiments.convergence_studies import convergence_negatives, convergence_widths
 from spectral_ssl.experiments.frame import times
 from spectral_ssl.experiments.infonce import frobenius_warm_start, linearisation, price_of_dimension
@@ -75,6 +76,10 @@ TINY: dict[str, tuple[Any, dict[str, Any]]] = {
         temperature_rank,
         {"data": DATA, "n_originals": 8, "n_neighbors": 3, "relations": ("views", "knn"),
          "temperatures": (0.2, 1.0, 10.0)},
+    ),
+    "alpha-relu": (
+        alpha_relu,
+        {"patterns": (2, 3), "spreads": (0.5, 1), "starts": 4, "hidden": (4,), "steps": 3},
     ),
     "price-of-dimension": (
         price_of_dimension,
@@ -156,6 +161,9 @@ def test_the_record_asks_answers_and_draws(name: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
+        (["alpha-relu", "--spreads", "0,2"], "at most 1"),
+        (["alpha-relu", "--patterns", "1,2"], "of at least 2"),
+        (["alpha-relu", "--rules", ""], "no rule was named"),
         (["batch-size", "--sizes", "8,9"], "even"),
         (["batch-size", "--sizes", "2"], "at least 4"),
         (["batch-size", "--steps", "1"], "steps must be at least 2"),
@@ -615,6 +623,30 @@ def test_C7_the_hot_limit_is_the_least_of_its_linear_function_over_unit_rows(rec
     if unique:
         U = Z / np.linalg.norm(Z, axis=1, keepdims=True)
         assert np.abs(S - U @ U.T).max() < 1e-2  # a loss known to 1e-12 has its minimiser to the square root of that
+
+
+def test_relu_nets_gain_by_composing_what_the_quadratic_forms_say() -> None:
+    payload, arrays = ran("alpha-relu")
+    reached = [row for row in payload["rows"] if "reached" in row]
+    for row in reached:
+        P, a = int(row["patterns"].split()[0]), row["spread"]
+        q, c = 2 * (1 + a) ** 2 * (P - 1) - 4 * a**2 * (P - 1), 2 * (1 + a) ** 2
+        assert row["one_pattern"] == pytest.approx(q / 2)
+        assert row["linear"] == pytest.approx((q + c) / 2)
+        if P == 2:
+            assert row["reached"] == pytest.approx(q / 2 + a**2, rel=1e-6)
+            assert row["rank"] == 2
+            assert row["gain"] == pytest.approx(2 * a**2 / q, abs=1e-6)
+    three = {row["spread"]: row["gain"] for row in reached if row["patterns"] == "3 patterns"}
+    assert three[0.5] == pytest.approx(0, abs=1e-6)
+    assert three[1] > 0.05, "three patterns compose from 0.62 on"
+    for row in (row for row in payload["rows"] if "slug" in row):
+        W1 = np.abs(arrays[f"{row['slug']}/W1"])
+        unit = W1 / np.linalg.norm(W1, axis=1, keepdims=True)
+        assert row["coverage"] == pytest.approx(np.mean([max(unit[k, p] for k in range(4)) for p in range(10)]))
+        assert row["concentration"] == pytest.approx(np.mean([max(unit[k]) for k in range(4)]))
+    assert max(payload["ranks"]["frobenius"]["ranks"]) == 1
+    assert max(payload["ranks"]["per_filter"]["ranks"]) >= 2
 
 
 def test_the_price_of_a_dimension_lies_between_proven_bounds() -> None:

@@ -91,6 +91,12 @@ class ReluEnergy:
         small = self.graph.n_rows <= DENSE
         return np.asarray(self.graph.to_csr().toarray()) if small else None
 
+    @functools.cached_property
+    def size(self) -> float:
+        """h times the largest |eigenvalue| of C_alpha[x]: the unit of E."""
+        values, _ = linalg.eigh(self.graph.covariance(self.X))
+        return self.graph.scale * float(np.abs(values).max()) or 1.0
+
     def _apply(self, V: Array) -> Array:
         M = self._matrix
         found: Array = self.graph.matmul(V) if M is None else M @ V
@@ -266,7 +272,8 @@ def _climb(
             np.linalg.norm(V) if norm == "frobenius" else np.linalg.norm(V, axis=1, keepdims=True) * math.sqrt(len(V))
         )
         G = _tangent(G, P, norm) / size
-        return -value, -np.concatenate([basis.T @ g for basis, g in zip(full, G, strict=True)])
+        slope = np.concatenate([basis.T @ g for basis, g in zip(full, G, strict=True)])
+        return -value / energy.size, -slope / energy.size
 
     def note(c: Array) -> None:
         P = _normed(weights(c), norm)
@@ -277,7 +284,7 @@ def _climb(
     for _ in range(RESTARTS):  # with fresh curvature: a line search across a kink ends early
         found = scipy.optimize.minimize(
             descent, c, jac=True, method="L-BFGS-B", callback=note,
-            options={"maxiter": max_iter, "maxfun": 4 * max_iter, "ftol": 0.0, "gtol": 1e-12, "maxcor": 30},
+            options={"maxiter": max_iter, "maxfun": 4 * max_iter, "ftol": 1e-16, "gtol": 1e-10, "maxcor": 30},
         )  # fmt: skip
         c = found.x
         if not found.fun < best - ROUNDING * abs(found.fun):
