@@ -27,6 +27,7 @@ from spectral_ssl.theory.augmentation import (
     lipschitz,
     smallest_certificates,
 )
+from spectral_ssl.theory.augmented import augmentation_report
 from spectral_ssl.theory.cliques import largest_clique
 from spectral_ssl.theory.divergence import (
     alignment_bounds,
@@ -149,7 +150,7 @@ def test_classes_that_share_a_view_overlap_however_near_others_are() -> None:
     margin = class_margin(views)
     assert not margin.disjoint
     F = Features.of(views, views.X)
-    part = main_parts.main_parts(augmented_distance(views), 1.0)
+    part = main_parts.sigma_bracket(augmented_distance(views), 1.0)
     bounds = centre_bounds(F, certificates(F, part, 0.1, 1.0), margin, 1.0)
     assert {b.verdict for b in bounds} == {"illegal"}
     assert all(np.isnan(b.limit) for b in bounds)
@@ -170,7 +171,7 @@ def test_T2_more_views_bring_samples_nearer_and_apart_in_features(record_propert
         )
         views = ViewSet.of(data)
         D = augmented_distance(views)
-        part = main_parts.main_parts(D, 1.3, budget=10**6)
+        part = main_parts.sigma_bracket(D, 1.3, budget=10**6)
         assert part.exact
         R = Features.of(views, np.tanh(views.X)).R(0.8)
         if before is not None:
@@ -233,7 +234,7 @@ def test_T3_T4_T5_no_certificate_is_ever_wrong(record_property: Record) -> None:
         F, D = Features.of(views, Z), augmented_distance(views)
         inside = np.concatenate([d.ravel() for d in D])
         delta, eps = ((1 + 1e-9) * float(np.quantile(v, rng.choice([0, 0.7, 0.9, 1]))) for v in (inside, F.diameter))
-        part = main_parts.main_parts(D, delta)
+        part = main_parts.sigma_bracket(D, delta)
         members = [clique.members.tolist() for clique in part.cliques]
         sigma, lost, L, mu, meant = naive_rho(views, Z, members, delta, eps)
         assert lipschitz(views, Z) == pytest.approx(L, rel=1e-9)
@@ -340,7 +341,7 @@ def test_T5_the_triangle_certifies_what_theorem_1_cannot(stubborn: int, record_p
     L = lipschitz(views, F.Z)
     found = smallest_certificates(
         F,
-        [main_parts.main_parts(D, delta) for delta in np.geomspace(0.5, 30, 41)],
+        [main_parts.sigma_bracket(D, delta) for delta in np.geomspace(0.5, 30, 41)],
         np.quantile(F.diameter, [0, 0.5, 0.9, 0.925, 0.975, 1]),
         L,
     )
@@ -353,6 +354,27 @@ def test_T5_the_triangle_certifies_what_theorem_1_cannot(stubborn: int, record_p
     agree(record_property, found["triangle"].limit, stubborn / 40, SAME, scale=1.0)
 
 
+def test_a_report_reads_features_row_by_row_in_whatever_order() -> None:
+    """Shuffled views of two far classes, each class of three samples one of which strays: 1/6 of all, exactly."""
+    X = np.array([[0.0], [0.1], [0.05], [0.15], [9.0], [9.1], [20.0], [20.1], [20.05], [20.15], [20.1], [20.2]])
+    source, y = np.repeat(np.arange(6), 2), np.repeat([0, 1], 6)
+    angle = np.where(y == 0, 0.0, np.pi) + 1e-3 * X[:, 0]
+    Z = 7 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    order = np.random.default_rng(0).permutation(12)
+    data = Dataset(name="mixed", X=X[order], y=y[order], source=source[order])
+    found = augmentation_report(data, Z[order], enumerated=True, deltas=[0.2, 8.0], eps=[0.01])
+    assert [part.lower.tolist() for part in found.parts] == [pytest.approx([2 / 3, 1]), pytest.approx([2 / 3, 1])]
+    assert found.features.error == 0
+    assert abs(found.L / 1e-3 - 1) < 1e-4  # chords of the circle, over 9.1 at most
+    assert found.margin.distance == pytest.approx(20 - 9.1)
+    limits = {b.name.split(", ", 1)[1]: b for b in found.bounds if b.name.startswith("nearest")}
+    assert limits["triangle"].limit == pytest.approx(1 / 3)
+    assert limits["class-wise"].limit == pytest.approx(1 / 6)
+    assert limits["theorem 1"].limit == pytest.approx(1 / 3)  # opposite centres diverge as much as any can
+    with pytest.raises(DataError, match="as many rows"):
+        augmentation_report(data, Z[:5])
+
+
 def test_a_certificate_of_drawn_views_is_conditional_and_says_how_many() -> None:
     rng = np.random.default_rng(0)
     data = Dataset(
@@ -360,7 +382,7 @@ def test_a_certificate_of_drawn_views_is_conditional_and_says_how_many() -> None
     )
     views = ViewSet.of(data)
     F = Features.of(views, np.eye(2)[views.row_codes] + 0.0)
-    part = main_parts.main_parts(augmented_distance(views), 10.0)
+    part = main_parts.sigma_bracket(augmented_distance(views), 10.0)
     bound = centre_bounds(F, certificates(F, part, 0.0, 0.0), class_margin(views), 0.0)[2]
     assert bound.verdict == "holds"
     assert bound.limit == 0
@@ -663,7 +685,7 @@ def test_one_minus_sigma_ranks_the_errors_of_ten_augmentation_sets() -> None:
             views, F = toy_features(y, kinds)
             delta = float(np.quantile(raw_distances(views), 0.5)) if delta is None else delta
             errors.append(F.error)
-            missing.append(1 - main_parts.main_parts(augmented_distance(views), delta).sigma)
+            missing.append(1 - main_parts.sigma_bracket(augmented_distance(views), delta).sigma)
         ranks.append(float(scipy.stats.spearmanr(missing, errors)[0]))
     assert min(ranks) > 0.5, ranks
 

@@ -70,7 +70,7 @@ def augment(
     max_iter: int = 700,
     normalize: bool = True,
     deltas: Sequence[float] = (),
-    delta_shares: Sequence[float] = (0.05, 0.1, 0.2, 0.3, 0.5),
+    delta_shares: Sequence[float] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
     eps: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0),
     metric: str = "euclidean",
     budget: int = 1000,

@@ -14,6 +14,7 @@ import scipy.stats
 from spectral_ssl import linalg, spec
 from spectral_ssl.comparison import knn_score, linear_probe_score
 from spectral_ssl.data import Dataset, augment
+from spectral_ssl.data.views import Transform
 from spectral_ssl.embedding import Array, Embedding
 from spectral_ssl.errors import DataError, SpectralWarning
 from spectral_ssl.experiments.recipe import Recipe
@@ -21,16 +22,9 @@ from spectral_ssl.experiments.setting import Setting, check_spread
 from spectral_ssl.methods import Method
 from spectral_ssl.relations import views as view_pairs
 from spectral_ssl.solve import optimum
-from spectral_ssl.theory.augmentation import (
-    Certificate,
-    Features,
-    Form,
-    centre_bounds,
-    lipschitz,
-    smallest_certificates,
-)
+from spectral_ssl.theory.augmentation import Certificate, Features, Form
+from spectral_ssl.theory.augmented import checked
 from spectral_ssl.theory.bound import Bound
-from spectral_ssl.theory.divergence import alignment_bounds, divergence_bounds
 from spectral_ssl.theory.main_parts import (
     MainParts,
     Margin,
@@ -38,7 +32,7 @@ from spectral_ssl.theory.main_parts import (
     ViewSet,
     augmented_distance,
     class_margin,
-    main_parts,
+    sigma_bracket,
 )
 from spectral_ssl.training import train
 from spectral_ssl.training.monitors import N_NEIGHBORS, knn_accuracy
@@ -72,13 +66,13 @@ class Candidate:
         started = time.perf_counter()
         self.margin = class_margin(self.views, metric=metric)
         self.d_A = augmented_distance(self.views, metric=metric)
-        self.parts = [main_parts(self.d_A, delta, budget=budget) for delta in deltas]
+        self.parts = [sigma_bracket(self.d_A, delta, budget=budget) for delta in deltas]
         self.seconds += time.perf_counter() - started
 
     def own_parts(self, budget: int) -> list[MainParts]:
         """Main parts at distances of this set itself, for certificates: these need no common delta."""
         inside = np.concatenate([D[np.triu_indices(len(D), 1)] for D in self.d_A if len(D) > 1] or [np.zeros(1)])
-        return [main_parts(self.d_A, float(delta), budget=budget) for delta in np.quantile(inside, OWN)]
+        return [sigma_bracket(self.d_A, float(delta), budget=budget) for delta in np.quantile(inside, OWN)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +96,7 @@ class Judged:
 
 def candidate_of(
     dataset: Dataset,
-    transforms: str | None,
+    transforms: str | Sequence[str | Transform] | None,
     *,
     name: str,
     n_views: int,
@@ -209,16 +203,9 @@ def judge(
         features = features.normalised()
         Z_test = None if Z_test is None else Z_test / np.maximum(np.linalg.norm(Z_test, axis=1), 1e-300)[:, None]
         slope = None if slope is None else slope / least
-    L = lipschitz(views, features.Z, metric=metric)
-    reach = sorted({0.0, *(float(value) * features.r for value in eps)})
     parts = [*candidate.parts, *candidate.own_parts(budget)]
-    found = smallest_certificates(features, parts, reach, L)
-    bounds = [*centre_bounds(features, found, candidate.margin, L)]
-    for value in reach[1:]:
-        bounds += alignment_bounds(features, value)
-    if normalize:
-        bounds += divergence_bounds(features, seed=seed)
-    return Judged(features, errors_of(candidate, features, Z_test), found, tuple(bounds), L, slope)
+    L, found, bounds = checked(features, parts, candidate.margin, eps, metric=metric, normalized=normalize, seed=seed)
+    return Judged(features, errors_of(candidate, features, Z_test), found, bounds, L, slope)
 
 
 def errors_of(candidate: Candidate, features: Features, Z_test: Array | None) -> dict[str, float]:

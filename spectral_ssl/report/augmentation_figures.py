@@ -87,7 +87,7 @@ def _scatter(axes: Axes, sets: Sequence[Row], looks: Mapping[str, Look]) -> None
         axes.plot(row["missing"], row["error"], linestyle="none", zorder=3, **look)
     axes.set_xlabel("1 - σ: largest share of a class outside its main part")
     axes.set_ylabel("error of the nearest class centre, held out")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(row["error"] for row in sets) or 1.0)
     axes.margins(x=0.08)
 
 
@@ -103,7 +103,16 @@ def _brackets(
     delta = payload.get("delta")
     if delta is not None and not told:
         axes.axvline(delta, color=SOFT, linewidth=1.2, linestyle=":", zorder=1)
-        words_at(axes, "δ of the left", (delta, 0), (4, 6), x="data", color=INK)
+        late = delta > (min(row["delta"] for row in rows) + max(row["delta"] for row in rows)) / 2
+        words_at(
+            axes,
+            "δ of the left",
+            (delta, 0),
+            (-5 if late else 5, 6),
+            x="data",
+            color=INK,
+            ha="right" if late else "left",
+        )
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("δ: distance of the nearest views")
     axes.set_ylabel("1 - σ")

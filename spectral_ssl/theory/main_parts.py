@@ -40,8 +40,8 @@ __all__ = [
     "augmented_distance",
     "class_margin",
     "distances",
-    "main_parts",
     "raw_distances",
+    "sigma_bracket",
 ]
 
 Metric = str | Callable[[Array, Array], float]  # a name of scipy.spatial.distance.cdist, or a function of two rows
@@ -307,7 +307,7 @@ class MainParts:
         return all(clique.exact for clique in self.cliques)
 
 
-def main_parts(d_A: Sequence[Array], delta: float, *, budget: int = 1000) -> MainParts:
+def sigma_bracket(d_A: Sequence[Array], delta: float, *, budget: int = 1000) -> MainParts:
     """Main parts of every class at d_A <= delta, from `augmented_distance`; budget: nodes of the search per class."""
     check_real(delta, "delta", low=0)
     check_int(budget, "budget", low=0)

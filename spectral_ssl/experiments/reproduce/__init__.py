@@ -21,6 +21,13 @@ bounds-curves        optimal values by K, coefficients of the rivals, without da
 bounds-trajectories  both risks in training, inside the band; every limit at its end   surrogate_training
 ===================  ================================================================  ==================
 
+Of (sigma, delta)-augmentation (Huang, Yi, Zhao & Jiang 2023, arXiv 2111.00743), in kind:
+
+=====================  ==============================================================  ==================
+augmentation-richness  1 - sigma and errors as transforms are added, and over pairs    augmentation
+augmentation-strength  1 - sigma and errors as one transform grows stronger            augmentation
+=====================  ==============================================================  ==================
+
 The settings of E1 to E9 follow the experiments of Balestriero & LeCun 2022 (arXiv 2205.11508) in kind; the numbers are
 of data of our own, and none of theirs are shown.
 """
@@ -28,6 +35,7 @@ of data of our own, and none of theirs are shown.
 from collections.abc import Callable
 from typing import Any
 
+from spectral_ssl.experiments.reproduce.augmentation import richness, strength
 from spectral_ssl.experiments.reproduce.closed_form import agreement
 from spectral_ssl.experiments.reproduce.hinge import hinge_spectrum
 from spectral_ssl.experiments.reproduce.invariance import gamma_path
@@ -54,4 +62,6 @@ EXPERIMENTS: dict[str, Callable[..., dict[str, Any]]] = {
     "E9": batch_bias,
     "bounds-curves": bound_curves,
     "bounds-trajectories": bound_trajectories,
+    "augmentation-richness": richness,
+    "augmentation-strength": strength,
 }
