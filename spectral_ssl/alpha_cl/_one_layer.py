@@ -63,8 +63,7 @@ class OneLayer:
     """
 
     def __init__(self, X: Any, contrast: Contrast, rule: AlphaRule) -> None:
-        given = X if isinstance(X, torch.Tensor) else np.array(X, dtype=np.float64)  # torch warns of read-only arrays
-        X = as_rows(given, contrast.n_rows, "X").detach().double().numpy()
+        X = as_rows(X, contrast.n_rows, "X").detach().double().numpy()
         if X.shape[1] == 0:
             raise DataError("X has no columns; a linear layer needs at least one feature")
         self.mean = X.mean(axis=0)

@@ -33,7 +33,8 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 def as_rows(Z: Any, n_rows: int | None = None, name: str = "Z") -> torch.Tensor:
     """Z as a floating tensor (2N, K). Raises DataError for another shape, or values that are not finite."""
     try:
-        found = Z if isinstance(Z, torch.Tensor) else torch.as_tensor(np.asarray(Z, dtype=np.float64))
+        # torch shares neither read-only arrays, such as those of records, nor reversed ones: those are copied
+        found = Z if isinstance(Z, torch.Tensor) else torch.as_tensor(np.require(Z, np.float64, ["C", "W"]))
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} must be an array of numbers, got {type(Z).__name__}: {error}") from error
     if found.ndim != 2 or (n_rows is not None and found.shape[0] != n_rows):
