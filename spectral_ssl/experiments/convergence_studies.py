@@ -304,7 +304,8 @@ def convergence_widths(
             {
                 **shared,
                 "name": "envelope",
-                "title": f"Left of the loss after {steps} steps, and the envelopes that promise no more than that",
+                "title": f"Left of the loss after {steps} steps, and what the envelopes promise",
+                "caption": "an envelope is missing where its assumptions fail",
                 "y": "shown",
                 "by": "curve",
                 "panel": "case",
@@ -315,19 +316,31 @@ def convergence_widths(
             {
                 **mine,
                 "name": "kernel",
-                "title": "The margin kernel's least eigenvalue grows with width",
+                "title": _change("least eigenvalue of the margin kernel", rows, "lambda_min"),
                 "y": "lambda_min",
                 "ylabel": "least eigenvalue along the run",
             },
             {
                 **mine,
                 "name": "motion",
-                "title": "Weights of wider encoders stay nearer to their start",
+                "title": _change("motion of the weights", rows, "motion"),
                 "y": "motion",
                 "ylabel": "|W - W₀| / |W₀|",
             },
         ]
     return report.payload
+
+
+def _change(what: str, rows: Sequence[dict[str, Any]], key: str) -> str:
+    """By which factor a column changes from the least width to the greatest, over the lines of a figure."""
+    ends: dict[str, list[float]] = {}
+    for row in rows:
+        if row[key]:
+            ends.setdefault(row["line"], []).append(row[key])
+    factors = [values[-1] / values[0] for values in ends.values() if len(values) > 1]
+    widths = [row["width"] for row in rows]
+    told = f"From width {min(widths)} to {max(widths)}, {what}"
+    return f"{told}: times {reach(factors)}" if factors else told
 
 
 def _widths_answer(rows: Sequence[dict[str, Any]]) -> str:
