@@ -333,6 +333,8 @@ def summary(record: dict[str, Any]) -> list[dict[str, Any]]:
         told = {row["relation"]: row for row in record["forecasts"] if row["data"] == name}
         losses = dict.fromkeys(run["loss"] for run in runs if run["data"] == name)
         reached = {loss: means(runs, name, loss, "accuracy", told) for loss in losses}
+        reached = {loss: found for loss, found in reached.items() if len(found) == len(told)}  # trained on all of them
+        losses = dict.fromkeys(reached)
         if len(losses) > 1:  # an order for whoever has not chosen a loss yet
             shared = set.intersection(*(set(found) for found in reached.values()))
             reached["mean of losses"] = {
@@ -485,6 +487,7 @@ def main() -> None:
     kept = [row for row in record.get("forecasts", []) if row["data"] not in names]
     trained_on = {run["data"] for run in record["trainings"]}
     record["forecasts"] = kept + [row for name in names if name in trained_on for row in scored(name)]
+    write(record, arguments.json)
     record["summary"] = summary(record)
     record["machine"] = machine()
     write(record, arguments.json)

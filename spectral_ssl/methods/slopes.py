@@ -9,9 +9,10 @@ Zc = HZ, E_kk = alpha (C_kk - 1) and E_jk = beta C_jk off the diagonal,
 with Y = Z centred by degree, M = Y'AY, S = diag(Y'diag(deg)Y), C = S^-1/2 M S^-1/2, and G the slope in C, G_kk =
 2 (C_kk - 1) and G_jk = 2 lambda C_jk off the diagonal,
 
-    Barlow Twins       dL/dY = 2 AY S^-1/2 G S^-1/2 - 2 diag(deg) Y diag(sum_l G_kl C_kl / S_k),   dL/dZ = that, centred
+    Barlow Twins       dL/dZ = 2 AY S^-1/2 G S^-1/2 - 2 diag(deg) Y diag(sum_l G_kl C_kl / S_k)
 
-by H' = I - deg 1'/s. InfoNCE compares with a sample J of m rows, drawn once, in place of all (all where m >= N):
+whose columns sum to 0 as 1'AY = deg'Y = 0, so that centring adds nothing to it. InfoNCE compares with a sample J of m
+rows, drawn once, in place of all (all where m >= N):
 
     L = sum_i { -(Az)_i'z_i / tau + d_i log [(N - 1) mean_{j in J, j != i} exp(z_i'z_j / tau)] },   z_i = y_i / |y_i|
     dL/dy_i = (I - z_i z_i') g_i / |y_i|,   g = (-2 Az + P z_J + P'z) / tau,   P_ij = d_i softmax_J (z_i'z_j / tau)
@@ -93,8 +94,8 @@ def _barlow_twins(method: BarlowTwins, graph: Graph) -> Slope:
         np.fill_diagonal(G, 2 * (C.diagonal() - 1))
         off = C - np.diag(C.diagonal())
         loss = ((C.diagonal() - 1) ** 2).sum() + method.redundancy * (off**2).sum()
-        dY = 2 * AY @ (size[:, None] * G * size) - 2 * deg[:, None] * Y * ((G * C).sum(axis=1) / S)
-        return float(loss), dY - (deg / s)[:, None] * dY.sum(axis=0)
+        dZ = 2 * AY @ (size[:, None] * G * size) - 2 * deg[:, None] * Y * ((G * C).sum(axis=1) / S)
+        return float(loss), dZ
 
     return evaluate
 
