@@ -344,7 +344,7 @@ def searched(t: Tuples, seeds: int = 3) -> float:
         v = (F[t.anchors][:, None] * (F[t.positives][:, None] - F[t.negatives])).sum(-1)
         loss = torch.log1p(torch.exp(-v).sum(-1)).mean()
         loss.backward()
-        return float(loss), F.grad.numpy().ravel()
+        return float(loss.detach()), F.grad.numpy().ravel()
 
     starts = (np.random.default_rng(s).standard_normal(P * P) for s in range(seeds))
     return min(float(scipy.optimize.minimize(both, x, jac=True, method="L-BFGS-B").fun) for x in starts)
@@ -451,7 +451,7 @@ def test_N10_unit_outputs_end_at_a_linear_rate(record_property, t: Tuples) -> No
         v = (F[t.anchors][:, None] * (F[t.positives][:, None] - F[t.negatives])).sum(-1) / T
         loss = torch.log1p(torch.exp(-v).sum(-1)).mean()
         loss.backward()
-        return float((G.grad**2).sum()) / (float(loss) - floor)
+        return float((G.grad**2).sum()) / (float(loss.detach()) - floor)
 
     ratios = [ratio(np.random.default_rng(s).standard_normal((P, d - 1))) for s in range(20)]
     sharp = t.unit_sharpness(T)
