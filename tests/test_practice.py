@@ -21,6 +21,7 @@ from measure import sine
 
 import spectral_ssl as ss
 from spectral_ssl.cli import COMMANDS, main
+from spectral_ssl.experiments.alternation import alpha_alternation
 from spectral_ssl.experiments.branches import branches
 from spectral_ssl.experiments.composition import alpha_relu
 from spectral_ssl.experiments.convergence_studies import convergence_negatives, convergence_widths
@@ -76,6 +77,10 @@ TINY: dict[str, tuple[Any, dict[str, Any]]] = {
         temperature_rank,
         {"data": DATA, "n_originals": 8, "n_neighbors": 3, "relations": ("views", "knn"),
          "temperatures": (0.2, 1.0, 10.0)},
+    ),
+    "alpha-alternation": (
+        alpha_alternation,
+        {"data": DATA, "n_originals": 10, "temperatures": (0.02, 5.0), "steps": 40},
     ),
     "alpha-relu": (
         alpha_relu,
@@ -161,6 +166,12 @@ def test_the_record_asks_answers_and_draws(name: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
+        (["alpha-alternation", "--rule", "triplet"], "with a temperature"),
+        (["alpha-alternation", "--rule", "infonce, mine"], "must name one loss"),
+        (["alpha-alternation", "--temperatures", "0,1"], "above 0"),
+        (["alpha-alternation", "--share", "1"], "between 0 and 1"),
+        (["alpha-alternation", "--steps", "3"], "at least 20"),
+        (["alpha-alternation", "--relation", "labels"], "exactly one other"),
         (["alpha-relu", "--spreads", "0,2"], "at most 1"),
         (["alpha-relu", "--patterns", "1,2"], "of at least 2"),
         (["alpha-relu", "--rules", ""], "no rule was named"),

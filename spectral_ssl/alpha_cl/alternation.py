@@ -117,7 +117,8 @@ def alternate(
     moves = np.array([np.linalg.norm(b - a) / r for a, b in itertools.pairwise(points)])
     done = convex and min(losses) - bound <= tol * (collapse - min(losses))
     watched = np.array(losses if isinstance(rule, PairLoss) else energies)
-    verdict, period = _judge(points, watched, r)
+    # answers that are averaged move less and less, wherever they are: a small step is no rest
+    verdict, period = _judge([] if share is None else points, watched, r)
     if done:
         verdict, period = "converged", 0
     nothing = np.full(len(losses), math.nan)
@@ -138,7 +139,7 @@ def _judge(points: list[Array], watched: Array, radius: float) -> tuple[Verdict,
     """What the last moves look like: a point or a cycle that stays for three turns, calm, or neither."""
     for period in range(1, MAX_PERIOD + 1):
         turns = range(len(points) - 3 * period, len(points))
-        if turns[0] >= period and all(
+        if len(points) >= 4 * period and all(
             np.linalg.norm(points[t] - points[t - period]) <= SAME_TOL * radius for t in turns
         ):
             return ("settled", 1) if period == 1 else ("cycles", period)
