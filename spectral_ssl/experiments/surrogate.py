@@ -32,6 +32,7 @@ OF_MAKING = (
     "relation", "method", "n_components", "model", "kernel", "trained", "optimizer", "learning_rate", "max_iter",
     "test_size",
 )  # fmt: skip
+USUAL = 16  # components
 TASK_SIZES = (2, 5)  # classes of the fixed tasks that are told
 DRAWN_UP_TO = 64  # negatives: past it nearly every tuple has a collision, and the limit is past every ceiling
 
@@ -43,7 +44,7 @@ def bounds(
     labels: Path | None = None,
     relation: str = "labels",
     method: str = "vicreg",
-    n_components: int = 16,
+    n_components: int | None = None,
     model: Model = "linear",
     kernel: str | None = None,
     trained: bool = False,
@@ -77,7 +78,7 @@ def bounds(
         labels: A file of labels, one per row.
         relation: Positive pairs that the representation is made from.
         method: What makes it: the closed form, or --trained, of a method by name.
-        n_components: Its dimension K.
+        n_components: Its dimension; left out, 16, or as many as there are features.
         model: Over linear maps, a kernel's features, or all embeddings of the training rows (free).
         kernel: Of the kernel model, as for compare.
         trained: Train instead of solving, and keep Z on the way.
@@ -155,8 +156,11 @@ def _subjects(config: Mapping[str, Any], seed: int) -> Made:
     base = load_data(config["data"] or "digits", config["labels"])
     check_spread(base)
     setting = make_setting(base, config["relation"], test_size=config["test_size"], seed=seed)
+    K = config["n_components"]
+    if K is None:
+        K = min(USUAL, setting.data.n_features if config["model"] == "linear" else setting.data.n_samples - 1)
     names = ("model", "kernel", "trained", "optimizer", "learning_rate", "max_iter")
-    return made_here(setting, config["method"], config["n_components"], **{n: config[n] for n in names}, seed=seed)
+    return made_here(setting, config["method"], K, **{n: config[n] for n in names}, seed=seed)
 
 
 def describe(subject: Subject, judged: SurrogateReport) -> dict[str, Any]:
