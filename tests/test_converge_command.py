@@ -166,6 +166,45 @@ def test_a_dead_start_is_told(tmp_path: Path) -> None:
     assert row["excess"] > 0.9 * row["start"], "and it stalls"
 
 
+def test_rows_that_share_a_mean_are_said_to_and_standardize_parts_them(tmp_path: Path) -> None:
+    """All margins of iris, whose rows point nearly the same way, are tiny; without its means they are not."""
+    options = {"widths": (8,), "n_tuples": 6, "steps": 30, "looks": 2, "figures": False}
+    options |= {"data": "iris", "losses": ("logistic", "unit")}
+    with pytest.warns(SpectralWarning, match="dead start"):
+        dead = converge(**options, out=tmp_path / "dead")
+    told = [note for note in dead["notes"] if "dead start" in note]
+    assert len(told) == 2
+    assert all("standardize centres the features" in note and "raise output_scale" not in note for note in told)
+    alive = converge(**options, standardize=True, out=tmp_path / "alive")
+    assert not any("dead start" in note for note in alive["notes"])
+    X = ss.load_dataset("iris").X
+    X = np.unique((X - X.mean(axis=0)) / X.std(axis=0), axis=0)
+    assert alive["data"]["n_used"] == len(X)
+
+
+def test_a_run_without_a_legal_bound_or_descent_is_not_said_to_hold_one(tmp_path: Path) -> None:
+    options = {"widths": (8,), "n_tuples": 6, "steps": 30, "looks": 2, "figures": False}
+    with pytest.warns(SpectralWarning, match="least cosine"):
+        payload = converge(**options, data="iris", losses=("logistic",), out=tmp_path / "a")
+    row = payload["rows"][0]
+    assert [bound["verdict"] for bound in payload["bounds"] if bound["verdict"] == "violated"] == []
+    assert (row["bounds"], row["rate"]) == ("none applies", "no descent")
+    assert row["excess"] > 0.99 * row["start"]
+    assert "No bound applies" in payload["answer"]
+    assert "hold" not in payload["answer"]
+
+
+@pytest.mark.parametrize("X", [np.arange(1.0, 31.0)[:, None], np.ones((30, 3))])
+def test_rows_that_fall_together_at_length_1_are_told(
+    X: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", np.arange(30) % 2)
+    argv = ["converge", "--data", str(tmp_path / "X.npy"), "--labels", str(tmp_path / "y.npy"), "--quiet"]
+    assert main(argv) == 2
+    assert "2 in 30 labelled rows, of which 1 differ once each is brought to length 1" in capsys.readouterr().err
+
+
 def labelled(tmp_path: Path, per_class: int = 12, n_classes: int = 4, D: int = 6) -> list[str]:
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(n_classes), per_class)
@@ -207,7 +246,8 @@ def test_tuples_of_data_are_of_its_classes_and_shuffled_labels_are_not(
         (["--losses", "unit", "--output-scale", "0.1"], "unit outputs have no scale"),
         (["--losses", "pool", "--pool-size", "3"], "pool_size must be at least 6"),
         (["--random-labels"], "add --data"),
-        (["--labels", "y.npy"], "add --data"),
+        (["--labels", "y.npy"], "labels are of data, and none were named; add --data"),
+        (["--standardize"], "standardize is of data, and none were named; add --data"),
         (["--data", "iris", "--n-features", "5"], "leave one of them out"),
         (["--data", "swiss_roll"], "no class labels"),
         (["--data", "iris", "--n-tuples", "60"], "ask for fewer tuples"),

@@ -30,6 +30,7 @@ from spectral_ssl.training.convergence import DescentSetup, MarginProblem, desce
 
 __all__ = ["converge"]
 
+PARALLEL = 0.8  # least cosine of rows above which it is they that make outputs coincide
 TOLD = 50  # steps between two words on how a run stands
 KEPT = "checkpoints"  # the folder of unfinished runs, inside the run directory
 
@@ -39,6 +40,7 @@ def converge(
     data: str | None = None,
     labels: Path | None = None,
     random_labels: bool = False,
+    standardize: bool = False,
     losses: Sequence[str] = ("logistic", "squared"),
     widths: Sequence[int] = (32, 128, 512),
     depth: int = 2,
@@ -69,6 +71,8 @@ def converge(
         data: A labelled data set by name, or a file, rows brought to length 1; left out, random unit vectors.
         labels: A file of labels, one per row of the data.
         random_labels: Shuffle the labels first: a control.
+        standardize: Bring every feature of the data to mean 0 and variance 1 first: rows that share a large mean are
+            nearly equal at length 1.
         losses: Of logistic, squared (margins to a target), pool (shared rows, collisions), unit (outputs of length 1).
         widths: Of the hidden layers.
         depth: Trained hidden layers.
@@ -275,6 +279,17 @@ def _legal(bound: Bound, curve: Any) -> Array:
 # --------------------------------------------------------------------------------------------------------- what is told
 
 
+def _why_dead(cell: Cell) -> str:
+    """What a dead start comes from, and what mends it."""
+    X = cell.tuples.X
+    cosine = float((X @ X.T).min())
+    if cosine > PARALLEL:
+        return f"all rows point nearly the same way (least cosine {cosine:.6g}): standardize centres the features"
+    if cell.setup.unit:
+        return "outputs of all rows nearly coincide: raise width"
+    return "f = 0 is a critical point, near which |grad|² falls as output_scale^4: raise output_scale"
+
+
 def _notes(plan: Plan) -> list[str]:
     notes = []
     for cell in {cell.case: cell for cell in plan.cells}.values():
@@ -292,7 +307,7 @@ def _notes(plan: Plan) -> list[str]:
             size = sum(float(g.square().sum()) for g in gradient)
             told = (
                 f"{cell.slug} is a dead start: no margin is above {np.abs(values).max():.2g}, |grad|² is {size:.2g}; "
-                "f = 0 is a critical point, near which |grad|² falls as output_scale^4: raise output_scale"
+                f"{_why_dead(cell)}"
             )
             warnings.warn(told, SpectralWarning, stacklevel=3)
             notes.append(told)

@@ -20,6 +20,8 @@ from spectral_ssl.training.convergence import Descended
 __all__ = ["answer_of", "descent_row", "drawn_rows", "fit_curve", "not_applied", "sentence"]
 
 FITS = 0.99  # R^2 from which a rate is named
+STALLED = 0.99  # share of the excess left at the end, above which no rate is named: any law fits a constant
+NONE_APPLIES = "none applies"
 DRAWN = 40  # steps drawn of a run, on a log scale, and as many on a linear one
 
 
@@ -32,7 +34,7 @@ def descent_row(case: str, slug: str, found: Descended, infimum: Infimum) -> tup
         "loss": case,
         "width": found.problem.setup.width,
         "excess": float(t.excess[-1]),
-        "rate": _rate_words(fits),
+        "rate": _rate_words(fits, float(t.excess[-1] / max(t.excess[0], 1e-300))),
         "envelope": float(t.kernel_envelope()[-1]) if kernel.legal and kernel.observed is not None else None,
         "bounds": _verdict(bounds),
         "lambda_min": None if not t.kernel_measured else 0.0 if t.singular else t.lam,
@@ -59,19 +61,23 @@ def descent_row(case: str, slug: str, found: Descended, infimum: Infimum) -> tup
 
 
 def _verdict(bounds: Sequence[Bound]) -> str:
-    """ "4 of 4 hold", "2 of 2 hold" where two do not apply, or how many are violated."""
+    """ "4 of 4 hold", "2 of 2 hold" where two do not apply, "none applies", or how many are violated."""
     applied = [bound for bound in bounds if bound.holds is not None]
+    if not applied:
+        return NONE_APPLIES
     broken = sum(bound.holds is False for bound in applied)
     return f"{broken} VIOLATED" if broken else f"{len(applied)} of {len(applied)} hold"
 
 
-def _rate_words(fits: tuple[RateFit, RateFit] | None) -> str:
+def _rate_words(fits: tuple[RateFit, RateFit] | None, left: float) -> str:
+    if left > STALLED:
+        return "no descent"
     if fits is None:
         return "too short to tell"
     power, linear = fits
     best = max(fits, key=lambda fit: fit.r2)
     if not best.r2 >= FITS:
-        return "neither"
+        return "no clear law"
     return f"t^{power.slope:.2f}" if best is power else f"e^(-{-linear.slope:.2g} t)"
 
 
@@ -145,4 +151,9 @@ def answer_of(rows: Sequence[Mapping[str, Any]]) -> str:
         if narrow["lambda_min"] is not None and wide["lambda_min"] is not None:
             said += f", the kernel's least eigenvalue is {times(narrow['lambda_min'])} and {times(wide['lambda_min'])}"
     broken = sum("VIOLATED" in row["bounds"] for row in rows)
-    return said + (f". {broken} runs VIOLATE a bound." if broken else ". No bound is violated.")
+    if broken:
+        return f"{said}. {broken} {'run VIOLATES' if broken == 1 else 'runs VIOLATE'} a bound."
+    idle = sum(row["bounds"] == NONE_APPLIES for row in rows)
+    if idle == len(rows):
+        return f"{said}. No bound applies: their assumptions fail."
+    return f"{said}. No bound is violated" + (f"; to {idle} of {len(rows)} runs none applies." if idle else ".")

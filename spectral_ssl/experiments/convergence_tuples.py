@@ -44,9 +44,13 @@ def tuples_of(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[boo
     pools = sorted({CASES[name].pool for name in names})
     found: dict[bool, Tuples] = {}
     if config["data"] is None:
-        for given, what in (("labels", "labels"), ("random_labels", "random_labels")):
-            if config[given]:
-                raise DataError(f"{what} are of data, and none were named; add --data")
+        for name, what in (
+            ("labels", "labels are"),
+            ("random_labels", "random_labels are"),
+            ("standardize", "standardize is"),
+        ):
+            if config[name]:
+                raise DataError(f"{what} of data, and none were named; add --data")
         D = 64 if config["n_features"] is None else config["n_features"]
         for pool in pools:
             if not pool:
@@ -61,25 +65,38 @@ def tuples_of(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[boo
     else:
         if config["n_features"] is not None:
             raise DataError("n_features is of random unit vectors, and data were named; leave one of them out")
-        X, codes, summary = labelled_rows(config["data"], config["labels"], config["random_labels"], seed)
+        X, codes, summary = labelled_rows(
+            config["data"], config["labels"], config["random_labels"], seed, standardize=config["standardize"]
+        )
         for pool in pools:
             rows = _pool(codes, config["pool_size"], seed) if pool else np.arange(len(X))
             found[pool] = draw_tuples(X[rows], codes[rows], n, N, collide=pool, close=pool, seed=seed)
     return found, summary
 
 
-def labelled_rows(data: str, labels: Path | None, shuffled: bool, seed: int) -> tuple[Array, Any, dict[str, Any]]:
-    """Distinct unit rows X, their classes, and the data in a record."""
+def labelled_rows(
+    data: str, labels: Path | None, shuffled: bool, seed: int, *, standardize: bool = False
+) -> tuple[Array, Any, dict[str, Any]]:
+    """Distinct unit rows X of two classes or more, these classes, and the data in a record."""
     dataset = load_data(data, labels)
     if dataset.y is None or not dataset.is_classification:
         raise DataError(f"tuples are drawn by class, and {dataset.name!r} has no class labels; give them with --labels")
     on = np.flatnonzero(dataset.labelled)
     codes, X = dataset.class_codes[on], np.asarray(dataset.X[on], dtype=np.float64)
+    if standardize:
+        spread = X.std(axis=0)
+        X = (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     if shuffled:
         codes = np.random.default_rng((seed, 2)).permutation(codes)
     filled = np.flatnonzero(np.linalg.norm(X, axis=1) > 0)  # a row of zeros has no direction
     X, codes = _unit(X[filled]), codes[filled]
     first = np.sort(np.unique(X, axis=0, return_index=True)[1])
+    if np.unique(codes[first]).size < 2:
+        raise DataError(
+            f"tuples need rows of two classes, and {dataset.name!r} has {len(dataset.classes)} in {on.size} labelled "
+            f"rows, of which {first.size} differ once each is brought to length 1; take data of more classes, or with "
+            "more features"
+        )
     summary = {
         "name": dataset.name,
         "n_samples": dataset.n_samples,

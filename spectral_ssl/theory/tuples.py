@@ -266,8 +266,8 @@ def _disjoint(codes: Array, n: int, N: int, rng: np.random.Generator) -> tuple[A
         others = others[others != c]
         if sizes[c] < 2 or others.size < N:
             raise DataError(
-                f"{codes.size} rows of {len(stock)} classes are enough for {i} tuples of 2 + {N} rows that share none, "
-                f"{n} were asked for; ask for fewer tuples or negatives, or take more rows"
+                f"{codes.size} different rows of {len(stock)} classes are enough for {i} tuples of 2 + {N} rows that "
+                f"share none, {n} were asked for; ask for fewer tuples or negatives, or take more rows"
             )
         mine = [stock[c].pop(), stock[c].pop()]
         rows.append([*mine, *(stock[k].pop() for k in rng.permutation(others)[:N])])
