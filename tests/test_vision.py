@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from spectral_ssl.cli import main
 from spectral_ssl.data import read_dataset
 from spectral_ssl.data.image_sets import IMAGE_SETS, read_image_set
 from spectral_ssl.errors import DataError, ResourceError
+from spectral_ssl.experiments.reproduce import images as commands
 from spectral_ssl.training import image_probe, vision
 from spectral_ssl.training.image_probe import probe_features
 from spectral_ssl.training.pretraining import Pretraining, Settings, pair_objective, pretrain
@@ -101,8 +103,8 @@ def near(found: np.ndarray, expected: float, spread: float) -> bool:
     return abs(found.mean() - expected) <= ERRORS * spread / np.sqrt(found.size)
 
 
-def drawn(augmentation: Augmentation, images: torch.Tensor, times: int = 1) -> np.ndarray:
-    return torch.cat([augmentation.views(images, seed) for seed in range(times)]).numpy()
+def drawn(augmentation: Augmentation, x: torch.Tensor, times: int = 1) -> np.ndarray:
+    return torch.cat([augmentation.views(x, seed) for seed in range(times)]).numpy()
 
 
 def test_the_strengths_are_simclrs_and_stl10_alone_is_blurred() -> None:
@@ -447,6 +449,36 @@ def test_each_command_runs_on_files_of_its_format(
         assert {Path(p).name for p in payload["figures"]} == {"accuracy.png", "negatives.png", "probes.png"}
         medians = [r for r in payload["rows"] if r.get("method") == "infonce" and "held-out" in r["choice"]]
         assert medians[0]["value"] == np.median([row["selected"] for row in table[:2]])
+
+
+def test_a_run_of_full_size_is_judged(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts as full size is brought down to these files; a rule is comparable within one point of InfoNCE."""
+    monkeypatch.setattr(commands, "FULL", {"epochs": 1, "width": 2, "batch_size": 4})
+    monkeypatch.setitem(IMAGE_SETS, "cifar100", dataclasses.replace(IMAGE_SETS["cifar100"], sizes=(6, 4)))
+    accuracy = {"infonce": 0.5, "r_h": 0.495, "direct": 0.2, "backprop direct": 0.9}
+    told = iter([accuracy["infonce"], accuracy["r_h"], accuracy["direct"], accuracy["backprop direct"]] * 2)
+
+    def probe(*args: Any, **options: Any) -> image_probe.ImageProbe:
+        return image_probe.ImageProbe(next(told), 1, 0.5, 1.0, 1, 0.9)
+
+    monkeypatch.setattr(commands, "probe_features", probe)
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "width": 2, "figures": False, "device": "cpu"}
+    payload = commands.alpha_cifar100(
+        data=files / "cifar100", rules="infonce, r_h, direct", out=tmp_path / "run", **options
+    )
+    assert payload["size"] == "full"
+    assert payload["seen"]
+    (criterion,) = payload["criteria"]
+    assert (criterion["value"], criterion["limit"]) == (pytest.approx(-0.005), -0.01)
+    assert "r_h less that of infonce" in criterion["name"]
+    assert "50.0 % (100.0 %)" in payload["answer"]
+    assert not any(note.startswith("exercised") for note in payload["notes"])
+    monkeypatch.setattr(commands, "COMPARABLE", 0.001)
+    payload = commands.alpha_cifar100(
+        data=files / "cifar100", rules="infonce, r_h, direct", out=tmp_path / "again", **options
+    )
+    assert payload["seen"] is False
+    assert "Not seen" in payload["answer"]
 
 
 def test_a_command_says_what_is_wrong(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
