@@ -479,6 +479,9 @@ def test_a_run_of_full_size_is_judged(files: Path, tmp_path: Path, monkeypatch: 
     )
     assert payload["seen"] is False
     assert "Not seen" in payload["answer"]
+    told = iter(4 * [0.5])
+    part = commands.alpha_cifar100(data=files / "cifar100", limit=4, rules="infonce", out=tmp_path / "part", **options)
+    assert part["size"] == "exercised", "not all images"
 
 
 def test_a_command_says_what_is_wrong(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

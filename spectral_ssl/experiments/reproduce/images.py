@@ -286,7 +286,7 @@ def _conclude(report: Report, entries: Sequence[_Entry], found: ImageSet, base: 
     )
     told = f"Accuracy with the epoch chosen on held-out rows (best test epoch, the published rule): {told}."
     infonce = next((e for e in done if e.label.startswith("infonce")), None)
-    rivals = [e for e in done if not e.through and e.label.partition("(")[0] in RIVALS]
+    rivals = [e for e in done if e.label.partition("(")[0] in RIVALS]
     if not full:
         payload["answer"] = (
             f"Exercised, not judged: {len(found.pretrain):,} images, {base.epochs} epochs, width {base.width}, batches "
