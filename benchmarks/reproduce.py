@@ -1,4 +1,4 @@
-"""Run E1 to E9 at full size and write docs/reproductions.md: the predicted shape, whether it was seen, figures.
+"""Run E1 to E9 and their like at full size, write docs/reproductions.md: the predicted shape, was it seen, figures.
 
     python benchmarks/reproduce.py          # all of them, and the page
     python benchmarks/reproduce.py E2 E8    # these anew, the others as they were measured before
@@ -17,8 +17,9 @@ HEAD = """# Reproductions: shapes that the closed forms predict
 
 Each is a command, `spectral-ssl reproduce E1`, with options for data, sizes and seeds; below is what it answers at its
 defaults, and `E3-text` and its like with `--data stdlib_docs`. The kinds of experiment are those of Balestriero & LeCun
-2022 (arXiv 2205.11508); data and numbers are our own, none of theirs are shown, and a shape counts as seen where every
-criterion in the answer holds. Written by `python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
+2022 (arXiv 2205.11508) and, where a name begins with `bounds`, of Bao, Nagano & Nozawa 2022 (arXiv 2110.02501); data
+and numbers are our own, none of theirs are shown, and a shape counts as seen where every criterion in the answer holds.
+Written by `python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
 
 | | question | seen | criteria |
 | --- | --- | --- | --- |
@@ -43,8 +44,8 @@ PAGE = StudyPage(
     head,
     ("question", "predicted", "seen", "criteria", "answer", "zero_line", "rows", "notes"),
     drawn_rows=False,
-    listed=lambda name: name.startswith("E"),  # the others need files of the user's
-    variants={f"{name}-text": (name, {"data": "stdlib_docs"}) for name in ("E3", "E4", "E5")},
+    listed=lambda name: name.startswith(("E", "bounds-")),  # the others need files of the user's
+    variants={f"{name}-text": (name, {"data": "stdlib_docs"}) for name in ("E3", "E4", "E5", "bounds-trajectories")},
 )
 
 if __name__ == "__main__":
