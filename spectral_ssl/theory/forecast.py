@@ -65,7 +65,7 @@ from spectral_ssl.theory.gaussian_probe import discriminant
 __all__ = ["Forecast", "Visible", "forecast_score", "lazy_map", "paired_difference", "visible_score"]
 
 STEPS = 10  # of L-BFGS
-NEGATIVES = 192  # rows that InfoNCE compares with
+COSINES, NEGATIVES = 96_000, 64  # that InfoNCE takes at each step: of N rows with COSINES / N, or NEGATIVES at least
 FOLDS, JUDGED = 3, 2  # parts of the labelled samples, and those of them that are taken out, one after the other
 RIDGE = 1e-3  # of the probe of numbers, as that of `comparison.linear_probe`
 
@@ -186,7 +186,8 @@ def lazy_map(
 
     Q (N, q): coordinates of the relation's rows. seed: of the rows that InfoNCE compares with.
     """
-    evaluate, K = slope(method, relation, negatives=NEGATIVES, seed=seed), n_components
+    negatives, K = max(NEGATIVES, COSINES // relation.n_samples), n_components
+    evaluate = slope(method, relation, negatives=negatives, seed=seed)
     start = np.eye(Q.shape[1], K)
     scale = abs(evaluate(Q @ start)[0]) or 1.0  # the first step of L-BFGS would know the unit of the loss
 
