@@ -247,6 +247,61 @@ def test_a_collapse_is_told_as_one(tmp_path: Path) -> None:
     assert "no labels: probes left out" in payload["notes"]
 
 
+def test_of_a_pair_list_whole_pairs_are_kept_and_probes_see_all_training_rows(
+    blobs: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Rows whose partner is held out are left out of training: counted here from the split itself."""
+    pairs = np.arange(2 * N).reshape(-1, 2)
+    (tmp_path / "pairs.csv").write_text("i,j\n" + "".join(f"{i},{j}\n" for i, j in pairs))
+    options: dict[str, Any] = {
+        "data": blobs[0], "labels": blobs[1], "relation": "pairs", "pairs": tmp_path / "pairs.csv", "seed": 3,
+        "rules": "uniform", "temperatures": (), "n_components": K, "figures": False,
+    }  # fmt: skip
+    train, held = load_data(*blobs).split(0.25, 3)
+    both = np.isin(pairs, train).all(axis=1)
+    payload = command.alpha(**options, out=tmp_path / "a")
+    arrays = open_run(tmp_path / "a").load_arrays("arrays")
+    assert 2 < both.sum() < len(pairs), "pairs are parted by the split"
+    assert len(arrays["1-uniform/Z"]) == 2 * both.sum()
+    assert f"{train.size - 2 * both.sum()} training rows without a partner among them" in " ".join(payload["notes"])
+    X = np.load(blobs[0])
+    y = np.load(blobs[1])
+    rows = np.sort(pairs[both].ravel())
+    Z = (X - X[rows].mean(axis=0)) @ arrays["1-uniform/W"]
+    assert np.allclose(Z[rows], arrays["1-uniform/Z"])
+    probe = linear_probe_score(Z[train], y[train], Z[held], y[held], classification=True)
+    assert payload["rows"][0]["probe"] == pytest.approx(probe)
+    command.alpha(**options, test_size=0.0, n_originals=5, out=tmp_path / "b")
+    assert len(open_run(tmp_path / "b").load_arrays("arrays")["1-uniform/Z"]) == 10
+
+
+def test_an_optimum_inside_the_ball_is_not_compared_with_pca(blobs: tuple[str, Path], tmp_path: Path) -> None:
+    """Views far apart use little of a large radius; C_alpha W is then 0, by the naive covariance."""
+    options = {**OPTIONS, "transforms": "noise(scale=2)"}
+    rule = f"infonce(temperature={TAU}, eps=0)"
+    payload = command.alpha(
+        data=blobs[0], rules=rule, radius=10.0, temperatures=(), figures=False, out=tmp_path / "a", **options
+    )
+    row = payload["rows"][0]
+    setting = make_setting(load_data(*blobs), "views", **options)
+    X, partner = setting.data.X, setting.graph.to_csr().toarray().argmax(axis=1)
+    arrays = open_run(tmp_path / "a").load_arrays("arrays")
+    Z, W = arrays[f"{row['slug']}/Z"], arrays[f"{row['slug']}/W"]
+    C = naive_covariance(X, partner, softmax_alpha(Z, partner))
+    assert float((W**2).sum()) == pytest.approx(row["inside"])
+    assert row["inside"] < 9
+    assert np.linalg.norm(C @ W) < 1e-3 * np.linalg.norm(C) * np.linalg.norm(W)
+    assert row["energy"] is None
+    assert "inside the ball, where PCA of C_alpha says nothing: infonce" in payload["answer"]
+    assert "% of the energy" not in payload["answer"]
+
+
+def test_equal_rows_are_said_to_be_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "X.npy", np.ones((20, 3)))
+    assert main(["alpha", "--data", str(tmp_path / "X.npy"), "--quiet"]) == 2
+    assert "all rows of the data are equal" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -258,6 +313,8 @@ def test_a_collapse_is_told_as_one(tmp_path: Path) -> None:
         (["--temperatures", "0"], "temperatures must be numbers above 0"),
         (["--n-components", "99"], "n_components must be from 1 to 7"),
         (["--n-originals", "-3"], "n_originals must be at least 0"),
+        (["--n-originals", "1"], "n_originals must be 0, for all, or at least 2"),
+        (["--rules", "direct", "--temperatures", "0.5"], "leave --temperatures out, or add infonce"),
         (["--anchors", "three"], "one of two, one"),
     ],
 )

@@ -41,6 +41,7 @@ STILL = 1e-5  # residual at which gradient ascent ends
 COUNTED = 1e-4  # directions with less of |W|^2 are not counted: of the order of that residual
 DRAWN_PAIRS = 500  # of a rule, in the figure of alpha against distance
 DRAWN_VALUES = 24  # eigenvalues that a row keeps
+INSIDE = 1e-6  # share of the radius that |W|_F^2 is below it, from which W is inside the ball
 UNIFORM = 0.995  # share of the negatives that counts, above which alpha is called uniform
 
 
@@ -105,16 +106,25 @@ def alpha(
     for name, number, low in (("n_originals", n_originals, 0), ("max_iter", max_iter, 1)):
         if number < low:
             raise DataError(f"{name} must be at least {low}, got {number}")
+    if n_originals == 1:
+        raise DataError("n_originals must be 0, for all, or at least 2: one has no other to be contrasted with; got 1")
     if radius is not None and not 0 < radius < math.inf:
         raise DataError(f"radius, the bound of |W|_F^2, must be a positive number, got {radius!r}")
     dataset = load_data(data, labels)
     whole = make_setting(
         dataset, relation, pairs=pairs, transforms=transforms, standardize=standardize, test_size=test_size, seed=seed
     )
-    setting = subsample(whole, n_originals, seed)
-    work = _work(setting, whole, anchors, half_squared, radius, n_components, max_iter, seed)
+    setting = subsample(whole, n_originals, seed) if whole.rebuild else _paired(whole, n_originals, seed)
+    work = _work(
+        setting, whole if whole.rebuild else setting, anchors, half_squared, radius, n_components, max_iter, seed
+    )
     swept = next((k for k, rule in enumerate(chosen) if _certified(rule) and hasattr(rule, "temperature")), None)
     if swept is None:
+        if values and tuple(temperatures) != TEMPERATURES:
+            raise DataError(
+                f"temperatures are of the first rule that is certified and has one, and none of {rules!r} is; leave "
+                "--temperatures out, or add infonce to --rules"
+            )
         values = []
     with experiment(
         "",
@@ -185,16 +195,37 @@ def _work(
     contrast = Contrast.of_graph(setting.graph, views=anchors, half_squared=half_squared)
     X = np.array(setting.data.X, dtype=np.float64)
     D = X.shape[1]
+    if not np.ptp(X, axis=0).any():
+        raise DataError("all rows of the data are equal: there is nothing to contrast")
     K = min(WIDTH, linalg.rank(X - X.mean(axis=0))) if n_components is None else n_components
     if not 1 <= K <= D:
         raise DataError(f"n_components must be from 1 to {D}, the number of features, got {K}")
     spread = float(linalg.eigh(np.cov(X.T, bias=True).reshape(D, D))[0][-1])
-    if spread <= 0:
-        raise DataError("all rows of the data are equal: there is nothing to contrast")
     ball = 1 / spread if radius is None else radius
     start = np.random.default_rng(seed).standard_normal((D, K))
     start *= math.sqrt(ball) / np.linalg.norm(start)
     return _Work(X, contrast, ball, K, start, max_iter, whole)
+
+
+def _paired(whole: Setting, n_pairs: int, seed: int) -> Setting:
+    """Over the rows of a pair list that have their partner among the training rows, at most so many pairs (0: all)."""
+    A = whole.graph.to_csr()
+    i, j = A.nonzero()
+    first, second = i[i < j], j[i < j]
+    if np.bincount(np.concatenate([first, second]), minlength=2).max() > 1:
+        return whole  # no matching, which the contrast says
+    notes = []
+    if alone := whole.data.n_samples - 2 * first.size:
+        notes.append(f"{alone:,} training rows without a partner among them were left out")
+    if 0 < n_pairs < first.size:
+        notes.append(f"a seeded subsample of {n_pairs} of {first.size:,} pairs")
+        chosen = np.random.default_rng(seed).choice(first.size, size=n_pairs, replace=False)
+        first, second = first[chosen], second[chosen]
+    rows = np.sort(np.concatenate([first, second]))
+    if rows.size in (0, whole.data.n_samples):
+        return whole
+    fewer = whole.data.subset(rows)
+    return replace(whole, data=fewer, graph=whole.graph.subgraph(rows), notes=tuple(notes))
 
 
 def _certified(rule: AlphaRule) -> bool:
@@ -221,6 +252,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
     level = int((values >= top - LEVEL * abs(top)).sum())
     U, s = linalg.range_basis(W, W.shape[1])
     rank = best.rank if best is not None else int((s**2 > COUNTED * r).sum())
+    inside = float((W**2).sum()) < (1 - INSIDE) * r
     energy = h * float(np.trace(W.T @ C @ W))
     G = W @ W.T
     size = float(np.linalg.norm(C)) * float(np.linalg.norm(G))
@@ -244,7 +276,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
         "rule": name,
         "rank": rank,
         "multiplicity": level,
-        "energy": energy / (h * r * top) if top > 0 else None,
+        "energy": energy / (h * r * top) if top > 0 and not inside else None,
         "gap": None if best is None else best.gap,
         "probe": scores.get("probe_live"),
         "probe_frozen": scores.get("probe_frozen"),
@@ -255,6 +287,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
         "loss_frozen": None,
         "loss_collapsed": None,
         "angle": None if sines is None else float(np.arcsin(sines.max(initial=0.0))),
+        "inside": float((W**2).sum()) if inside else None,
         "residual": float(np.linalg.norm(C @ G - top * G)) / max(size, 1e-300),
         "lambda_max": top,
         "row_sum": rule.row_sum,
@@ -271,7 +304,7 @@ def _row(rule: AlphaRule, name: str, work: _Work) -> tuple[dict[str, Any], dict[
         if best is not None:
             away = max(collapse - best.lower_bound, 1e-300)
             row["trained_excess"] = (float(rule.loss(ascent.Z, contrast)) - best.lower_bound) / away
-    notes = _notes(rule, row, ascent.message, ascent.converged, contrast.n_negatives, best)
+    notes = _notes(rule, row, ascent.message, ascent.converged, contrast.n_negatives, best, r)
     return row, {"Z": Z, "W": W, "eigenvalues": values}, notes, told
 
 
@@ -302,12 +335,19 @@ def _swept(rule: AlphaRule, name: str, work: _Work) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- in words
 
 
-def _notes(rule: AlphaRule, row: Mapping[str, Any], message: str, converged: bool, m: int, best: Any) -> list[str]:
+def _notes(
+    rule: AlphaRule, row: Mapping[str, Any], message: str, converged: bool, m: int, best: Any, radius: float
+) -> list[str]:
     notes = []
     if row["lambda_max"] <= 0:
         notes.append(
             f"C_alpha has no positive eigenvalue (largest {row['lambda_max']:.3g}): every direction loses and W "
             "collapses; positives are farther apart than negatives"
+        )
+    elif row["inside"]:
+        notes.append(
+            f"it ends inside the ball, at |W|_F^2 = {row['inside']:.3g} of a radius of {radius:.3g}: there C_alpha W "
+            "is 0, and PCA of C_alpha says nothing of it; a smaller --radius binds"
         )
     if row["disordered"] > 0:
         notes.append(
@@ -324,9 +364,9 @@ def _notes(rule: AlphaRule, row: Mapping[str, Any], message: str, converged: boo
         eps = f"eps = {rule.eps:g}: " if isinstance(rule, Nce) else ""
         notes.append(
             f"{eps}the row sum of alpha depends on the encoder, so that the max-min game with entropy has no fixed "
-            "feasible set; the certificate is of its Fenchel form, which has"
+            "feasible set; the certificate is of its Fenchel form, whose set is fixed"
         )
-    if not rule.fixed and row["effective_negatives"] > UNIFORM * m:
+    if m > 1 and not rule.fixed and row["effective_negatives"] > UNIFORM * m:
         notes.append(
             f"alpha is nearly uniform ({row['effective_negatives']:.4g} of {m} negatives count): PCA of the data's own "
             "covariance within noise; a lower temperature tells negatives apart"
@@ -360,6 +400,8 @@ def _answer(rows: Sequence[Mapping[str, Any]], sweep: Sequence[Mapping[str, Any]
         )
     else:
         parts.append("rank 1 for every rule, alpha frozen or live: PCA of C_alpha")
+    if within := [row["rule"] for row in rows if row["inside"]]:
+        parts.append(f"inside the ball, where PCA of C_alpha says nothing: {', '.join(within)}")
     captured = [row["energy"] for row in rows if row["energy"] is not None]
     if captured:
         parts.append(f"at least {100 * min(captured):.4g} % of the energy that PCA of C_alpha has is captured")
