@@ -18,12 +18,14 @@ from rich.console import Console
 
 import spectral_ssl as ss
 from spectral_ssl.cli import main
+from spectral_ssl.errors import DataError
 from spectral_ssl.experiments import surrogate as command
 from spectral_ssl.experiments.reproduce import EXPERIMENTS
 from spectral_ssl.experiments.surrogate import bounds
-from spectral_ssl.report.bound_figures import bound_figures
+from spectral_ssl.report.bound_figures import _headline, bound_figures
 from spectral_ssl.report.tables import render
 from spectral_ssl.runs import open_run
+from spectral_ssl.theory.risks import population
 
 SAME = 1e-9  # one risk in two ways, float64
 SMALL: dict[str, Any] = {"data": "wine(standardize=true)", "n_components": 3, "negatives": (1, 4, 40), "figures": False}
@@ -249,6 +251,9 @@ def test_the_default_is_a_demonstration_in_twenty_seconds(tmp_path: Path) -> Non
     ("argv", "said"),
     [
         (["--data", "iris", "--n-components", "5"], "choose at most 4"),
+        (["--data", "iris", "--optimizer", "sgd"], "--optimizer is of training; add --trained"),
+        (["Z.npy", "--labels", "y.npy", "--exact-rows", "-1"], "exact_rows must be at least 0"),
+        (["Z.npy", "--labels", "y.npy", "--exact-rows", "0", "--draws", "3"], "draws must be at least"),
         (["Z.npy"], "there are no labels; give --labels FILE"),
         (["Z.npy", "--labels", "y.npy", "--method", "vicreg", "--trained"], "--trained would make a representation"),
         (["Z.npy", "--labels", "short.npy"], "10 rows, and there are 9 labels"),
@@ -313,3 +318,12 @@ def test_trajectories_refuse_what_cannot_be(tmp_path: Path, capsys: pytest.Captu
         assert main(["reproduce", "bounds-trajectories", *argv, "--out", str(tmp_path / "run"), "--quiet"]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+
+
+def test_one_class_is_named_as_it_was_written_and_one_negative_is_not_several() -> None:
+    with pytest.raises(DataError, match="all 4 labels are 'a'"):
+        population(np.eye(4), ["a"] * 4)
+    subject = {"floor": 0.3, "ceiling": 2.0, "supervised": 1.0}
+    rows = [{"negatives": 1, "lower": 0.5, "upper": 1.5}, {"negatives": 1000, "lower": 0.5, "upper": 1.7}]
+    assert _headline(rows, subject).startswith("One negative puts the risk of the mean classifier between 0.5 and 1.5")
+    assert _headline(rows[1:], subject).startswith("1,000 negatives put")

@@ -99,9 +99,14 @@ def bounds(
     """
     config = dict(locals())
     ks = check_list(negatives, "negatives", 1)
+    if exact_rows < 0:
+        raise DataError(f"exact_rows must be at least 0, for Monte Carlo always, got {exact_rows}")
     pi = as_prior_option(prior)
     made = _subjects(config, seed)
     populations = [populated(s, normalize=normalize, temperature=temperature, prior=pi) for s in made.subjects]
+    for people in populations:
+        if people.n > exact_rows and draws < 2 * people.C:
+            raise DataError(f"draws must be at least {2 * people.C}, two for each of {people.C} classes, got {draws}")
     with experiment(
         "",
         config,
@@ -148,11 +153,10 @@ def _subjects(config: Mapping[str, Any], seed: int) -> Made:
     labels = None if config["labels"] is None else read_labels(config["labels"])
     if given:
         if idle := [name for name in OF_MAKING if config[name] != defaults[name]]:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
-            raise DataError(f"{flags} would make a representation, and one was given; leave one of the two out")
+            raise DataError(f"{_flags(idle)} would make a representation, and one was given; leave one of the two out")
         return from_files(given, None if config["data"] is None else load_data(config["data"]), labels)
     if not config["trained"] and (idle := [n for n in ("optimizer", "learning_rate") if config[n] != defaults[n]]):
-        raise DataError(f"{', '.join(idle)} is of training; add --trained")
+        raise DataError(f"{_flags(idle)} is of training; add --trained")
     base = load_data(config["data"] or "digits", config["labels"])
     check_spread(base)
     setting = make_setting(base, config["relation"], test_size=config["test_size"], seed=seed)
@@ -161,6 +165,10 @@ def _subjects(config: Mapping[str, Any], seed: int) -> Made:
         K = min(USUAL, setting.data.n_features if config["model"] == "linear" else setting.data.n_samples - 1)
     names = ("model", "kernel", "trained", "optimizer", "learning_rate", "max_iter")
     return made_here(setting, config["method"], K, **{n: config[n] for n in names}, seed=seed)
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
 def describe(subject: Subject, judged: SurrogateReport) -> dict[str, Any]:

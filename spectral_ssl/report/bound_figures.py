@@ -219,10 +219,9 @@ def _headline(rows: Sequence[Row], subject: Row) -> str:
     between = (
         f"{max(lower, float(subject['floor'])):.3g} and {min(float(best['upper']), float(subject['ceiling'])):.3g}"
     )
-    return (
-        f"{int(best['negatives']):,} negatives put the risk of the mean classifier between {between}; it is "
-        f"{float(subject['supervised']):.3g}"
-    )
+    K = int(best["negatives"])
+    told = "One negative puts" if K == 1 else f"{K:,} negatives put"
+    return f"{told} the risk of the mean classifier between {between}; it is {float(subject['supervised']):.3g}"
 
 
 def _caption(payload: Mapping[str, Any], subject: Row) -> str:

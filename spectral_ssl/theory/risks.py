@@ -173,7 +173,7 @@ def population(
         raise DataError(f"y lacks {n_missing} labels; leave those rows out")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if classes.size < 2:
-        raise DataError(f"all {labels.size} labels are {classes[0]!r}; risks compare classes, so two are needed")
+        raise DataError(f"all {labels.size} labels are '{classes[0]}'; risks compare classes, so two are needed")
     if isinstance(prior, str):
         if prior not in ("uniform", "empirical"):
             raise DataError(f"prior must be uniform, empirical, or a number for each class, got {prior!r}")
@@ -320,7 +320,7 @@ def expected_log(
     if spread > MAX_SPREAD:
         raise DataError(
             f"scores spread over {spread:,.0f} nats, past the {MAX_SPREAD:,.0f} that the exact risk is computed for; "
-            "normalise the features, raise the temperature, or use Monte Carlo"
+            "normalise the features, raise the temperature, or use Monte Carlo (--exact-rows 0, method='monte_carlo')"
         )
     shift = S.max(axis=1, keepdims=True)
     P = np.exp(S - shift)  # (B, m), at most 1: Z is at most K + 1

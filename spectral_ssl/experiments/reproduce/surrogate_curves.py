@@ -104,6 +104,11 @@ def bound_curves(
             f"{times(at[few, ks[-1]]['sharp_width'])} wide at K = {ks[-1]}, the published one "
             f"{times(at[few, ks[-1]]['width'])}.",
         )
+        report.payload["notes"].append(
+            "supervised and contrastive have every other class at cosine -1, which no features of more than two "
+            "classes attain: the sharp limits, proven for features, may lie on the other side of them; those of the "
+            "simplex, which is attained, never do"
+        )
         report.payload["rows"] += _drawn(at, Cs, ks, few)
         report.payload["setting"] = f"b²/T = {b2:g}, uniform prior"
         report.payload["curves"] = _curves(few)
