@@ -68,6 +68,8 @@ def parse_call(text: str) -> Call:
 
 def parse_calls(text: str) -> list[Call]:
     """Read a comma-separated list of ``name`` or ``name(option=value, ...)``."""
+    if not isinstance(text, str):
+        raise DataError(f"a call string such as 'knn(n_neighbors=10)' is text, got {type(text).__name__}")
     if not text.strip():
         raise DataError("the text is empty; write a name such as knn, or knn(n_neighbors=10)")
     if len(text) > MAX_TEXT:

@@ -35,6 +35,8 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 def as_rows(Z: Any, n_rows: int | None = None, name: str = "Z") -> torch.Tensor:
     """Z as a floating tensor (2N, K). Raises DataError for another shape, or values that are not finite."""
     try:
+        if np.iscomplexobj(Z) or (isinstance(Z, torch.Tensor) and Z.is_complex()):
+            raise TypeError("complex numbers have no place here; pass both parts, np.hstack([Z.real, Z.imag])")
         # torch shares neither read-only arrays, such as those of records, nor reversed ones: those are copied
         found = Z if isinstance(Z, torch.Tensor) else torch.as_tensor(np.require(Z, np.float64, ["C", "W"]))
     except (TypeError, ValueError) as error:
@@ -78,6 +80,8 @@ class Contrast:
 
         Raises DataError for any other relation. Weights do not matter; of a pair (i, j) the first view is min(i, j).
         """
+        if not isinstance(graph, Graph):
+            raise DataError(f"graph must be a Graph, as relations make, got {type(graph).__name__}")
         A = graph.to_csr()
         i, j = A.nonzero()
         off = i != j
@@ -148,7 +152,10 @@ class Contrast:
 
     def spread(self, alpha: Any) -> torch.Tensor:
         """alpha (n, m) laid out over the candidates, (n, c), zero at the anchor itself and at its positive."""
-        found = torch.as_tensor(alpha)
+        try:
+            found = torch.as_tensor(alpha)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"alpha must be an array of numbers, got {type(alpha).__name__}: {error}") from error
         if found.shape != (self.n_anchors, self.n_negatives):
             raise DataError(
                 f"alpha has shape {tuple(found.shape)}, expected {(self.n_anchors, self.n_negatives)}: "

@@ -19,8 +19,8 @@ so that one pass over all pairs for each node t serves every K. In u = ln t, nod
     left end     nodes below t_0 are summed with e^{-t} - e^{-tZ} = t (Z - 1), wrong by at most t^2 max(1, Z^2) / 2
     right end    E e^{-tZ} falls with t, and is dropped where what is left of it cannot matter
 
-All three are added up in `ContrastiveRisk.error`, beside an allowance for rounding. Scores are shifted, anchor by
-anchor, so that the largest is 0.
+All three are added up in `ContrastiveRisk.error`, beside an allowance for rounding, that of the scores among it: d eps
+b^2 each, b^2 = max |f|^2. Scores are shifted, anchor by anchor, so that the largest is 0.
 
 **What it is made of.** The risk of class means in place of the positive and the negatives,
 
@@ -234,6 +234,8 @@ def contrastive_risk(
 
     Raises DataError for K below 1, and where scores spread so far that the integral would take too many nodes.
     """
+    if not isinstance(population, Population):
+        raise DataError(f"risks are of a Population, as theory.population(Z, y) makes, got {type(population).__name__}")
     ks = check_negatives(K)
     if method == "monte_carlo":
         if negatives != "all":
@@ -260,6 +262,7 @@ def contrastive_risk(
             value, wrong = expected_log(S, weights, rows, ks)
             by_class[c] += (value - S[:, rows].mean(axis=1)[:, None]).sum(axis=0) / population.counts[c]
             error = np.maximum(error, wrong)
+    error += _score_rounding(population)
     return ContrastiveRisk(ks, population.prior @ by_class, error, by_class, "exact")
 
 
@@ -273,7 +276,16 @@ def class_mean_risk(population: Population, K: int | Sequence[int]) -> Contrasti
             value, wrong = expected_log(S, population.prior, slice(c, c + 1), ks)
             by_class[c] += (value - S[:, [c]]).sum(axis=0) / population.counts[c]
             error = np.maximum(error, wrong)
+    error += _score_rounding(population)
     return ContrastiveRisk(ks, population.prior @ by_class, error, by_class, "exact", "class means as negatives")
+
+
+def _score_rounding(population: Population) -> float:
+    """What rounding of the scores, at most b^2 = max |f|^2, moves a risk by: two sums of d products, and their means.
+
+    32: the pairwise sums of a mean over rows, and the shift that is added and taken off.
+    """
+    return (2 * population.F.shape[1] + 32) * float(np.finfo(float).eps) * population.b2
 
 
 def supervised_risk(population: Population, *, means: Any = None) -> float:
@@ -290,7 +302,10 @@ def supervised_risk(population: Population, *, means: Any = None) -> float:
 
 def check_negatives(K: Any) -> Any:
     """K as an array of whole numbers from 1 on."""
-    found = [K] if isinstance(K, int | np.integer) else list(K)
+    try:
+        found = [K] if isinstance(K, int | np.integer) else list(K)
+    except TypeError:
+        raise DataError(f"K must be whole numbers of negatives, got {type(K).__name__}") from None
     if not found:
         raise DataError("K must name at least one number of negatives")
     return np.array([check_int(k, "K, the number of negatives,", low=1) for k in found])
