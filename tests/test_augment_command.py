@@ -187,6 +187,16 @@ def test_enumerated_views_with_features_of_the_users_are_certified(given: tuple[
 
 
 @pytest.mark.slow
+def test_features_are_as_many_as_the_data_have_where_those_are_few(tmp_path: Path) -> None:
+    payload = augment(
+        data="iris", augmentations="noise(scale=0.3)", n_views=3, budget=0, figures=False, out=tmp_path / "run"
+    )
+    arrays = open_run(tmp_path / "run").load_arrays("arrays")
+    assert [Z.shape[1] for name, Z in arrays.items() if name.endswith("/Z")] == [4]
+    assert len(payload["rows"]) > 0
+    assert main(["augment", "--data", "iris", "--augmentations", "noise", "--n-components", "5"]) == 2
+
+
 def test_a_network_is_trained_where_one_is_asked_for(tmp_path: Path) -> None:
     found = augment(
         data=MIXTURE,

@@ -49,6 +49,7 @@ VECTOR_SETS = (
     "mask(fraction=0.25); noise(scale=0.3), dropout(rate=0.1)"
 )
 AS_GIVEN = "views as given"
+USUAL = 8  # dimension of the features
 TRAINED_ONLY = ("optimizer", "batch_size", "max_iter")
 
 
@@ -61,7 +62,7 @@ def augment(
     enumerated: bool = False,
     embedding: Path | None = None,
     method: str = "vicreg",
-    n_components: int = 8,
+    n_components: int | None = None,
     model: Literal["linear", "kernel"] = "linear",
     kernel: str | None = None,
     encoder: str | None = None,
@@ -96,7 +97,7 @@ def augment(
         enumerated: The views given are all there are, so that certificates are not conditional on others.
         embedding: A file of features of every view, of data that are views already; no encoder is solved then.
         method: The loss whose optimum is the encoder, as in "vicreg", "spectral_contrastive" or "barlow_twins".
-        n_components: Dimension of the features.
+        n_components: Dimension of the features; left out, 8, or as many as the data have features.
         model: Maps the closed form is over: linear ones, or those of a kernel.
         kernel: Of --model kernel, as in "nystroem(n_landmarks=500)".
         encoder: A network to train instead of a closed form, as in "mlp(width=256, depth=2)".
@@ -197,7 +198,8 @@ def _check(config: dict[str, Any], dataset: Dataset) -> Any:
         raise DataError("eps must name at least one value above 0, as in --eps 0.1,0.5")
     check_int(config["n_views"], "n_views", low=2)
     check_int(config["budget"], "budget", low=0)
-    check_int(config["n_components"], "n_components", low=1)
+    if config["n_components"] is not None:
+        check_int(config["n_components"], "n_components", low=1)
     if config["kernel"] is not None and config["model"] != "kernel":
         raise DataError("a kernel belongs to --model kernel; add it, or leave --kernel out")
     if config["encoder"] is not None and config["model"] != "linear":
@@ -226,10 +228,11 @@ def _encode(candidate: Candidate, loss: Method, Z: Any, config: dict[str, Any], 
     """Features of the views and of what is held out, judged."""
     slope, test = None, None
     if Z is None:
+        K, few = config["n_components"], config["model"] == "linear" and config["encoder"] is None
         embedding = fitted(
             candidate,
             loss,
-            config["n_components"],
+            K if K is not None else min(USUAL, candidate.data.n_features) if few else USUAL,
             model=config["model"],
             kernel=config["kernel"],
             recipe=recipe,
