@@ -205,6 +205,29 @@ def test_rows_that_fall_together_at_length_1_are_told(
     assert "2 in 30 labelled rows, of which 1 differ once each is brought to length 1" in capsys.readouterr().err
 
 
+def test_one_small_margin_is_no_dead_start_and_a_silent_network_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [
+        "converge",
+        "--widths",
+        "8",
+        "--steps",
+        "20",
+        "--n-tuples",
+        "1",
+        "--negatives",
+        "1",
+        "--no-figures",
+        "--quiet",
+    ]
+    assert main([*few, "--losses", "logistic", "--out", str(tmp_path / "a")]) == 0
+    assert "dead start" not in capsys.readouterr().err
+    silent = ["converge", "--widths", "1", "--depth", "6", "--n-tuples", "4", "--losses", "logistic", "--quiet"]
+    assert main([*silent, "--out", str(tmp_path / "b")]) == 3
+    assert "no row gets through the layers: raise width, or lower depth" in capsys.readouterr().err
+
+
 def labelled(tmp_path: Path, per_class: int = 12, n_classes: int = 4, D: int = 6) -> list[str]:
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(n_classes), per_class)
@@ -246,6 +269,9 @@ def test_tuples_of_data_are_of_its_classes_and_shuffled_labels_are_not(
         (["--losses", "unit", "--output-scale", "0.1"], "unit outputs have no scale"),
         (["--losses", "pool", "--pool-size", "3"], "pool_size must be at least 6"),
         (["--random-labels"], "add --data"),
+        (["--target", "2", "--losses", "logistic"], "target is of the loss 'squared'"),
+        (["--pool-size", "30"], "pool_size is of the loss 'pool'"),
+        (["--temperature", "2"], "temperature is of the loss 'unit'"),
         (["--labels", "y.npy"], "labels are of data, and none were named; add --data"),
         (["--standardize"], "standardize is of data, and none were named; add --data"),
         (["--data", "iris", "--n-features", "5"], "leave one of them out"),

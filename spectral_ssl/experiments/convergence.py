@@ -30,6 +30,7 @@ from spectral_ssl.training.convergence import DescentSetup, MarginProblem, desce
 
 __all__ = ["converge"]
 
+SLOW = 0.05  # |grad|^2 / loss up to which small margins are called a dead start
 PARALLEL = 0.8  # least cosine of rows above which it is they that make outputs coincide
 TOLD = 50  # steps between two words on how a run stands
 KEPT = "checkpoints"  # the folder of unfinished runs, inside the run directory
@@ -172,6 +173,10 @@ def _plan(config: Mapping[str, Any]) -> Plan:
             cells.append(Cell(name, setup, drawn, floor))
     if config["output_scale"] != 1 and all(CASES[name].unit for name in names):
         raise DataError("unit outputs have no scale; leave output_scale out, or add another of the losses")
+    defaults = {name: p.default for name, p in inspect.signature(converge).parameters.items()}
+    for key, case_name in (("target", "squared"), ("pool_size", "pool"), ("temperature", "unit")):
+        if config[key] != defaults[key] and case_name not in names:
+            raise DataError(f"{key} is of the loss {case_name!r}, and losses are {', '.join(names)}; leave it out")
     for key, low in (("steps", 10), ("looks", 2)):
         if config[key] < low:
             raise DataError(f"{key} must be at least {low}, got {config[key]}")
@@ -279,8 +284,10 @@ def _legal(bound: Bound, curve: Any) -> Array:
 # --------------------------------------------------------------------------------------------------------- what is told
 
 
-def _why_dead(cell: Cell) -> str:
+def _why_dead(cell: Cell, size: float) -> str:
     """What a dead start comes from, and what mends it."""
+    if size == 0:
+        return "no row gets through the layers: raise width, or lower depth"
     X = cell.tuples.X
     cosine = float((X @ X.T).min())
     if cosine > PARALLEL:
@@ -302,12 +309,14 @@ def _notes(plan: Plan) -> list[str]:
     for cell in plan.cells:
         problem = MarginProblem(cell.tuples, cell.setup, plan.seed)
         values = problem.margins().detach().numpy()
-        if dead_start(values):
-            _, gradient = problem.evaluate()
-            size = sum(float(g.square().sum()) for g in gradient)
+        if not dead_start(values):
+            continue
+        loss, gradient = problem.evaluate()
+        size = sum(float(g.square().sum()) for g in gradient)
+        if size <= SLOW * float(loss.mean()):  # few margins may be small where the loss falls all the same
             told = (
                 f"{cell.slug} is a dead start: no margin is above {np.abs(values).max():.2g}, |grad|² is {size:.2g}; "
-                f"{_why_dead(cell)}"
+                f"{_why_dead(cell, size)}"
             )
             warnings.warn(told, SpectralWarning, stacklevel=3)
             notes.append(told)
