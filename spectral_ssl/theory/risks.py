@@ -285,7 +285,8 @@ def _score_rounding(population: Population) -> float:
 
     32: the pairwise sums of a mean over rows, and the shift that is added and taken off.
     """
-    return (2 * population.F.shape[1] + 32) * float(np.finfo(float).eps) * population.b2
+    d = int(population.F.shape[1])
+    return (2 * d + 32) * float(np.finfo(float).eps) * population.b2
 
 
 def supervised_risk(population: Population, *, means: Any = None) -> float:
