@@ -65,6 +65,7 @@ __all__ = [
 
 Form = Literal["theorem 1", "theorem 1, safe", "triangle", "class-wise"]
 FORMS: tuple[Form, ...] = ("theorem 1", "theorem 1, safe", "triangle", "class-wise")
+ROUNDED = 1e-9  # a slack up to this is rounding: equal centres, summed over rows, differ by 1e-16 times their number
 ONE_NORM = 1e-9  # relative spread of the norms of features that are said to have one norm
 SOURCE = "Huang, Yi, Zhao & Jiang 2023"
 
@@ -208,7 +209,7 @@ def lipschitz(views: ViewSet, Z: Array, *, metric: Metric = "euclidean") -> floa
 
 @dataclass(frozen=True)
 class Certificate:
-    """A condition and what follows from it. slack: of the condition, relative to r or r^2; it holds where positive.
+    """A condition and what follows from it. slack: of the condition, relative to r or r^2; it holds past `ROUNDED`.
 
     limit: of Err(G) where the condition holds; 1 where it does not. delta, eps, rho: where; for "class-wise" of the
     class nearest to failing among those certified, or nearest to holding where none is. certified: classes.
@@ -224,7 +225,7 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        return self.slack > 0
+        return self.slack > ROUNDED
 
 
 def certificates(features: Features, parts: MainParts, eps: float, L: float) -> dict[Form, Certificate]:
@@ -243,11 +244,13 @@ def certificates(features: Features, parts: MainParts, eps: float, L: float) -> 
         "triangle": (float(gap.min()) - 2 * safe, safe),
     }
     found = {
-        form: Certificate(form, slack, limit if slack > 0 else 1.0, parts.delta, eps, rho, views.K if slack > 0 else 0)
+        form: Certificate(form, slack, limit, parts.delta, eps, rho, views.K)
+        if slack > ROUNDED
+        else Certificate(form, slack, 1.0, parts.delta, eps, rho, 0)
         for form, (slack, rho) in slacks.items()
     }
     slack = gap - 2 * own
-    holds = slack > 0
+    holds = slack > ROUNDED
     wrong = np.where(holds, p * (1 - parts.lower) + R, p)
     at = int(np.argmin(np.where(holds, slack, np.inf))) if holds.any() else int(np.argmax(slack))
     found["class-wise"] = Certificate(
@@ -257,8 +260,8 @@ def certificates(features: Features, parts: MainParts, eps: float, L: float) -> 
 
 
 def _reach(features: Features, delta: float, eps: float, L: float) -> float:
-    """t = (L delta + 2 eps) / r; at delta = 0 equal views have equal features, whatever L."""
-    return ((L * delta if delta > 0 else 0.0) + 2 * eps) / features.r
+    """t = (L delta + 2 eps) / r; infinite L, unlike features of equal views, leaves nothing known at delta = 0 too."""
+    return ((L * delta if math.isfinite(L) else math.inf) + 2 * eps) / features.r
 
 
 def _rho(q: Array, t: float) -> Array:
@@ -292,7 +295,7 @@ def smallest_certificates(
                 if known is None or (found.holds, -found.limit, found.slack) > (known.holds, -known.limit, known.slack):
                     best[form] = found
             R = features.outside(float(value))
-            certified = gap > 2 * _rho(part.lower - R / p, _reach(features, part.delta, float(value), L))
+            certified = gap - 2 * _rho(part.lower - R / p, _reach(features, part.delta, float(value), L)) > ROUNDED
             wrong = np.where(certified, np.minimum(wrong, 1 - part.lower + R / p), wrong)
     one = best["class-wise"]
     best["class-wise"] = Certificate(

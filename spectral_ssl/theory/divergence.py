@@ -34,7 +34,8 @@ Cross-correlation, E f_i = 0 and E f_i^2 = 1: F = E f1 f2', L_1 = sum_i (1 - F_i
     sharper      derived here: with U = (sqrt(p_k) mu_k), |S - I_d|^2 = |U'U - I_K|^2 + d - K, and |S - I| is at most
                  |F - I| + |F - S|, so 2 p_k p_l (mu_k.mu_l)^2 <= (sqrt(L_2) + sqrt(tau'))^2 - (d - K)
     floor        derived here: rank F <= K under collapse, tr F = d, so L_2 >= (d - K) + (d - K)^2 / K: a dimension much
-                 above K makes the bound say nothing
+                 above K makes the bound say nothing. With E f_i = 0 the rank is K - 1 at most, which takes the place of
+                 K: the floor of K + 1 classes is what K directions cost
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ def theorem_4_limit(L2: float, tau: float, d: int, K: int, p_k: float, p_l: floa
 
 
 def collapse_floor(d: int, K: int) -> float:
-    """The least L_2 of features that are constant on each of K classes, in d dimensions."""
+    """The least L_2 in d dimensions, E f_i^2 = 1, of K collapsed classes, or of K + 1 where E f_i = 0: F of rank K."""
     return max(d - K, 0) + max(d - K, 0) ** 2 / K
 
 
