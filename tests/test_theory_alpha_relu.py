@@ -326,6 +326,18 @@ def test_units_that_see_nothing_collapse() -> None:
     assert (run.kind, run.value, run.rank) == ("collapsed", 0.0, 0)
 
 
+def test_a_unit_that_sees_inputs_at_a_loss_is_not_said_to_collapse() -> None:
+    """Views opposite to each other, one unit: E is below 0 whatever it sees, and that is its value."""
+    x = np.random.default_rng(0).standard_normal((6, 2))
+    X, contrast = np.vstack([x, -3 * x]), Contrast.of(6)
+    run = ascend_relu(ReluEnergy(X, SignedGraph.uniform(contrast)), 1)
+    alpha = np.ones((contrast.n_anchors, contrast.n_negatives))
+    expected = naive_energy(np.maximum(X @ run.W1.T, 0.0) @ run.W2.T, contrast, alpha)
+    assert expected < -1
+    assert run.value == pytest.approx(expected, rel=SAME)
+    assert (run.kind != "collapsed", run.rank) == (True, 1)
+
+
 def test_what_cannot_be_ascended_is_refused() -> None:
     X, contrast = one_hot_views(3, 0.3)
     graph = SignedGraph.uniform(contrast)

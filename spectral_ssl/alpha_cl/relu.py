@@ -61,6 +61,7 @@ LIVE = 1e-6  # of the largest |s_k| |f_k|: units below it are not read, or see n
 RANK = 1e-4  # of the largest singular value of the live rows of W_1
 RESTARTS, ROUNDING = 6, 1e-13  # of L-BFGS, as long as each gains more than a share of E that rounding explains
 FADED = 1e-2  # of the largest row of W_1: a row below it, not stationary yet, is on its way to 0
+ZERO = 1e-12  # of the unit of E: an energy below it is 0
 SIMPLE = 1e-7  # of the top eigenvalue of C_alpha[f]: a gap below it is none
 
 
@@ -227,7 +228,7 @@ def ascend_relu(
         off = [basis if kept is None else kept for basis, kept in zip(off, bases, strict=True)]
         held = _climb(energy, W, off, norm, max_iter, course)
         tried = _judged(energy, held, norm, n_outputs, _near(energy.X, held, BOUNDARY[0]), course)
-        if tried.residual < found.residual and tried.value >= found.value * (1 - 1e-3):
+        if tried.residual < found.residual and tried.value >= found.value - 1e-3 * abs(found.value):
             found = tried
     return found
 
@@ -324,7 +325,7 @@ def _judged(
     top, s, gap = energy.direction(W)
     weight = np.abs(s) * np.linalg.norm(F, axis=0)
     live = weight > LIVE * max(float(weight.max()), 1e-300)
-    if not weight.max() > 0 or top <= 0:
+    if not weight.max() > 0 or energy.graph.scale * abs(top) <= ZERO * energy.size:
         live = np.zeros(len(W), dtype=bool)
     read = tuple((k, i) for k, i in boundary if live[k])
     residual = _residual(energy, W, s, F, norm, read) / max(2 * energy.graph.scale * abs(top), 1e-300)
