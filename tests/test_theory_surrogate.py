@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -170,6 +171,20 @@ def test_a_million_negatives_cost_no_more_and_are_allowed_for() -> None:
     found = contrastive_risk(P, ks)
     assert np.all(np.abs(found.value - expected) <= found.error + 1e-9)
     assert found.error[-1] < 1e-7
+
+
+@pytest.mark.parametrize("offset", [1e2, 1e4, 1e6])
+def test_rounding_of_large_scores_is_within_the_error(offset: float) -> None:
+    """Features far from the origin: scores of offset^2, of which differences alone count, taken before the products."""
+    Z, y = features(4)
+    P = population(Z / offset + offset, y, normalize=False)
+    w, total = weights(P), 0.0
+    for i in range(P.n):
+        own = np.flatnonzero(P.codes == P.codes[i])
+        margins = (P.F[own][:, None] - P.F) @ P.F[i]
+        total += w[i] * float((np.log1p(np.exp(-margins)) @ w).mean())
+    risk = contrastive_risk(P, 1)
+    assert abs(risk.value[0] - total) <= risk.error[0]
 
 
 def test_monte_carlo_is_within_its_standard_errors_and_seeded() -> None:
@@ -490,6 +505,35 @@ def test_inclusion_and_collisions_off_are_below_all_rivals(C: int, K: int, exces
     assert c.arora is None or c.collisions_off * excess <= c.arora * excess * slack
     assert c.ash is not None
     assert c.collisions_off <= c.ash * slack
+
+
+@pytest.mark.parametrize("rarest", [1e-3, 1e-12, 1e-17, 1e-30])
+@pytest.mark.parametrize("common", [1, 2])
+def test_collisions_off_keeps_its_digits_for_a_class_as_rare_as_may_be(rarest: float, common: int) -> None:
+    """In whole numbers; two classes of 1e-17 leave the third a share of 1 in float64, and no class a certainty."""
+    K = 4
+    prior = [rarest] * (3 - common) + [(1 - (3 - common) * rarest) / common] * common
+    pi = [Fraction(p) for p in prior]
+    expected = []
+    for y, p in enumerate(pi):
+        others = [q for c, q in enumerate(pi) if c != y]
+        rest, total = sum(others), p + sum(others)
+        expected.append(
+            sum(
+                math.comb(K, m) * p**m * rest ** (K - m) / total**K
+                * (1 - (1 - min(others) / rest) ** (K - m)) / (m + 1)
+                for m in range(K + 1)
+            )
+        )  # fmt: skip
+    assert constants(prior, K).apart == pytest.approx(float(min(expected)), rel=ROUNDING)
+
+
+def test_norms_so_large_that_exponentials_vanish_leave_the_band_a_number() -> None:
+    """b^2 = 1000: of three scores in [-a, a], one at a gains 4 a / 3 and the logarithm of nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert log_sum_gap(np.full(3, 1 / 3), 1000.0) == pytest.approx(4000 / 3, rel=ROUNDING)
+        assert intercepts(3, 5, 1000.0).sharp_upper == pytest.approx(4000 / 3 - math.log(5), rel=ROUNDING)
 
 
 def test_G7_the_least_upper_limit_is_never_above_a_rival(record_property: Record) -> None:

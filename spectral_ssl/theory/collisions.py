@@ -47,13 +47,13 @@ __all__ = [
 def no_collision(prior: int | Sequence[float] | Array, K: int) -> float:
     """1 - tau_K = sum_y pi_y exp(K log(1 - pi_y)), to full relative precision."""
     pi = as_prior(prior)
-    return float(pi @ np.exp(check_int(K, "K", low=0) * np.log1p(-pi)))
+    return float(pi @ np.exp(scipy.special.xlog1py(check_int(K, "K", low=0), -pi)))
 
 
 def collision_probability(prior: int | Sequence[float] | Array, K: int) -> float:
     """tau_K = -sum_y pi_y expm1(K log(1 - pi_y))."""
     pi = as_prior(prior)
-    return float(-(pi @ np.expm1(check_int(K, "K", low=0) * np.log1p(-pi))))
+    return float(-(pi @ np.expm1(scipy.special.xlog1py(check_int(K, "K", low=0), -pi))))
 
 
 def log_collision(prior: int | Sequence[float] | Array, K: int) -> float:
@@ -227,9 +227,9 @@ def apart(pi: Array, K: int) -> float:
     found = []
     for y, p in enumerate(pi):
         q = pi[order[1]] if y == order[0] else pi[order[0]]  # the rarest of the others
-        with np.errstate(divide="ignore"):
-            missed = np.exp(scipy.special.xlogy(K - m, max(0.0, 1 - q / (1 - p))))
-        found.append(float(binomial(K, float(p)) @ ((1 - missed) / (1 + m))))
+        others = np.delete(pi, y).sum()  # 1 - p, and digits of it where p is nearly 1
+        met = -np.expm1(scipy.special.xlog1py(K - m, -min(1.0, q / others)))
+        found.append(float(binomial(K, float(p)) @ (met / (1 + m))))
         if is_uniform(pi):
             break
     return min(found)

@@ -63,7 +63,9 @@ def log_sum_gap(weights: Array, a: float) -> float:
     m = np.arange(w.size + 1)
     least = np.concatenate([[0.0], np.cumsum(w)])
     least[-1] = 1.0
-    return float((np.log(m + (w.size - m) * math.exp(-2 * a)) + 2 * a * (1 - least)).max())
+    with np.errstate(divide="ignore"):  # log 0 where all entries are the same
+        log_sum = np.logaddexp(np.log(m), np.log(w.size - m) - 2 * a)  # e^{-2a} may underflow
+    return float((log_sum + 2 * a * (1 - least)).max())
 
 
 def tuple_gap(K: int, a: float, spread: float) -> float:
