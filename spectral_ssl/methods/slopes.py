@@ -115,7 +115,7 @@ def _infonce(method: InfoNCE, graph: Graph, negatives: int | None, seed: int) ->
     d = d[live]
 
     def evaluate(Y: Array) -> tuple[float, Array]:
-        aims: Any = np.append(np.ones(Y.shape[1]), -1.0).astype(precision) / precision(tau)
+        aims = np.append(np.ones(Y.shape[1]), -1.0).astype(precision) / float(tau)
         length = np.maximum(np.sqrt((Y**2).sum(axis=1, keepdims=True)), TINY)
         Z = Y / length
         AZ = graph.matmul(Z) - loops * Z
