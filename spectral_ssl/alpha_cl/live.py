@@ -60,7 +60,7 @@ EFFORT = 500  # iterations of L-BFGS between two certificates
 STAIRS = 12  # certificates, each after columns it asked for
 STARTS = 4  # seeded ones where the columns are too few for the convex problem
 KEPT = 1e-12  # eigenvalues of G below this share of r are dropped from the search
-RANK_TOL = 1e-6  # and below this one are not counted: L-BFGS leaves the square root of its gap
+RANK_TOL = 1e-6  # and below this share of tr G not counted, where the loss allows: L-BFGS leaves the root of its gap
 LEVEL_TOL = 1e-3  # eigenvalues of C this near the largest, of the largest, are level with it: the same, and open kinks
 SMOOTHING = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # mu, of the spread of u at the start
 SOURCE = "Tian 2022 (gradient theorem); convexity in WW' and certificate derived here"
@@ -109,7 +109,7 @@ class LiveOptimum:
     fewer than the rank of the optimum the gap holds their price. kind: "exact" for a fixed alpha, else "certified".
     rank: of G = WW'. multiplicity: eigenvalues level with the largest, at least the rank where the gap is closed.
     residual: |CG - lambda_max G| / (|C| |G|). converged: whether the gap is at most `tol` of the decrease from
-    collapse; message: in words. sweeps: passes over all pairs.
+    collapse, or all rounding; message: in words. sweeps: passes over all pairs.
     """
 
     embedding: Embedding
@@ -259,7 +259,12 @@ class _Search:
     @property
     def closed(self) -> bool:
         """Whether the gap is `tol` of the decrease, or all rounding."""
-        return self.gap <= max(self.tol * self.decrease, 2 * self.dual.proof.rounding)
+        return self.closes(self.primal.proof.value)
+
+    def closes(self, value: float) -> bool:
+        """The same of a loss of `value`."""
+        enough = max(self.tol * (self.collapsed.proof.value - value), 2 * self.dual.proof.rounding)
+        return value - self.dual.proof.lower_bound <= enough
 
     def climb(self, problem: OneLayer, W: Array, t: float, stairs: int, truth: PairLoss | None = None) -> Array:
         """Descend from W with slack t, look where the certificate is open, add columns there, and again."""
@@ -364,7 +369,7 @@ def _solve(problem: OneLayer, radius: float, K: int | None, tol: float, seed: in
     wide = search.primal
     if K is not None and wide.W.shape[1] > K:
         rng = np.random.default_rng(seed)
-        starts = [wide.W[:, :K], *rng.standard_normal((STARTS * (_rank(wide.W, radius) > K), problem.d, K))]
+        starts = [wide.W[:, :K], *rng.standard_normal((STARTS * (_rank(wide.W) > K), problem.d, K))]
         narrow = []
         for W in starts:
             W = W * root * math.sqrt(0.8) / np.linalg.norm(W)
@@ -385,16 +390,20 @@ def _smoothings(problem: OneLayer, radius: float) -> list[tuple[OneLayer, PairLo
     return [(problem.of(_SmoothTriplet(rule.margin, share * spread)), rule) for share in SMOOTHING]
 
 
-def _rank(W: Array, radius: float) -> int:
-    return int((linalg.svd(W)[1] ** 2 > RANK_TOL * radius).sum())
+def _rank(W: Array) -> int:
+    squares = linalg.svd(W)[1] ** 2
+    return int((squares > RANK_TOL * squares.sum()).sum())
 
 
 def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     problem, radius, dual = search.problem, search.radius, search.dual
-    W = reduced(search.primal.W, RANK_TOL if K is None else 0.0)
-    value, rank = search.primal.proof.value, _rank(search.primal.W, radius)
+    W, value = reduced(search.primal.W, 0.0), search.primal.proof.value
+    less = reduced(W, RANK_TOL)
+    cost = problem.value(less)  # along a feature of large values a small column is worth as much as any
+    cheap = cost <= value + search.tol * search.decrease and (search.closes(cost) or not search.closed)
+    rank = _rank(less) if cheap else W.shape[1]
     if K is None:
-        value = problem.value(W)
+        W, value = (less, cost) if cheap else (W, value)
     else:
         W = np.hstack([W, np.zeros((problem.d, K - W.shape[1]))])
     lower = min(dual.proof.lower_bound, value)
@@ -413,7 +422,7 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
     gap, decrease = value - lower, search.collapsed.proof.value - value
     share = gap / decrease if decrease > 0 else 0.0
     over = f"{gap:.3g} above the least at most, {share:.1e} of the decrease from collapse"
-    if value > wide.proof.value + search.tol * abs(decrease):
+    if K is not None and value > wide.proof.value + search.tol * abs(decrease):
         over += f"; {K} columns cost at most that, wider maps reach {wide.proof.value:.8g}"
     return LiveOptimum(
         embedding=embedding,
@@ -424,7 +433,7 @@ def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
         multiplicity=level,
         residual=residual,
         collapse_loss=search.collapsed.proof.value,
-        converged=search.closed,
+        converged=search.closes(value),
         message=over,
         sweeps=problem.sweeps,
         radius=radius,
