@@ -115,7 +115,7 @@ def _infonce(method: InfoNCE, graph: Graph, negatives: int | None, seed: int) ->
     d = d[live]
 
     def evaluate(Y: Array) -> tuple[float, Array]:
-        aims = np.append(np.ones(Y.shape[1]), -1.0).astype(precision) / float(tau)
+        aims = (np.append(np.ones(Y.shape[1]), -1.0) / tau).astype(precision)
         length = np.maximum(np.sqrt((Y**2).sum(axis=1, keepdims=True)), TINY)
         Z = Y / length
         AZ = graph.matmul(Z) - loops * Z
