@@ -35,7 +35,7 @@ Index = np.ndarray[Any, np.dtype[np.int64]]
 def as_rows(Z: Any, n_rows: int | None = None, name: str = "Z") -> torch.Tensor:
     """Z as a floating tensor (2N, K). Raises DataError for another shape, or values that are not finite."""
     try:
-        if np.iscomplexobj(Z) or (isinstance(Z, torch.Tensor) and Z.is_complex()):
+        if Z.is_complex() if isinstance(Z, torch.Tensor) else np.iscomplexobj(Z):
             raise TypeError("complex numbers have no place here; pass both parts, np.hstack([Z.real, Z.imag])")
         # torch shares neither read-only arrays, such as those of records, nor reversed ones: those are copied
         found = Z if isinstance(Z, torch.Tensor) else torch.as_tensor(np.require(Z, np.float64, ["C", "W"]))
