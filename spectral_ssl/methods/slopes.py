@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,7 @@ def _infonce(method: InfoNCE, graph: Graph, negatives: int | None, seed: int) ->
     m = N if negatives is None else min(negatives, N)
     J = np.sort(generator(seed, "negatives").permutation(N)[:m])
     own, where = np.nonzero(live[:, None] == J)  # a row is no negative of its own
-    precision = np.float64 if negatives is None else np.float32  # a sample is no better than that
+    precision: Any = np.float64 if negatives is None else np.float32  # a sample is no better than that
     count = np.full(live.size, float(m))
     count[own] -= 1
     d = d[live]
