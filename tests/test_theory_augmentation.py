@@ -150,8 +150,8 @@ def test_classes_that_share_a_view_overlap_however_near_others_are() -> None:
     X[a] = X[b] + 1e-13  # products of rows cannot tell these apart
     assert class_margin(ViewSet.of(Dataset(name="near", X=X, y=data.y, source=data.source))).disjoint
     X[a] = X[b]
-    one = Dataset(name="one class", X=np.vstack([X[b], data.X[1:]]), y=data.y, source=data.source)
-    assert class_margin(ViewSet.of(one)).disjoint == (data.y[0] == 1), "equal rows of one class are no overlap"
+    twice = Dataset(name="twice", X=[[0.0], [0.0], [1.0]], y=np.array([0, 0, 1]), source=np.arange(3))
+    assert class_margin(ViewSet.of(twice)).distance == 1, "equal rows of one class are no overlap"
     views = ViewSet.of(Dataset(name="equal", X=X, y=data.y, source=data.source))
     margin = class_margin(views)
     assert not margin.disjoint
@@ -285,6 +285,41 @@ def test_T3_T4_T5_no_certificate_is_ever_wrong(record_property: Record) -> None:
     assert worst <= SAME
     assert min(held.values()) >= 8, held
     assert held["triangle"] > held["theorem 1, safe"]
+
+
+def test_a_sweep_keeps_the_least_limit_and_lets_each_class_choose_for_itself() -> None:
+    """Against all combinations of delta and eps, class by class, with the lemma's rho from loops."""
+    for seed in range(40):
+        views, Z = clustered(np.random.default_rng(seed))
+        F, D = Features.of(views, Z), augmented_distance(views)
+        inside = np.concatenate([d.ravel() for d in D])
+        parts = [main_parts.sigma_bracket(D, (1 + 1e-9) * float(np.quantile(inside, q))) for q in (0, 0.8, 1)]
+        reach = [(1 + 1e-9) * float(np.quantile(F.diameter, q)) for q in (0.6, 1)]
+        L, p = lipschitz(views, Z), np.bincount(views.codes) / views.n
+        wrong, pairs = np.ones(views.K), [(part, eps) for part in parts for eps in reach]
+        for part, eps in pairs:
+            members = [clique.members.tolist() for clique in part.cliques]
+            sigma, lost, _, mu, _ = naive_rho(views, Z, members, part.delta, eps)
+            q, t = np.clip(sigma - lost, 0, 1), min(L * part.delta + 2 * eps, 2)
+            for k in range(views.K):
+                gap = min(np.linalg.norm(mu[k] - mu[j]) for j in range(views.K) if j != k)
+                if gap > 2 * (2 * (1 - q[k]) + q[k] * t):
+                    wrong[k] = min(wrong[k], 1 - sigma[k] + lost[k])
+        found = smallest_certificates(F, parts, reach, L)
+        assert found["class-wise"].limit == pytest.approx(p @ wrong)
+        one = [certificates(F, part, eps, L) for part, eps in pairs]
+        for form in FORMS[:3]:
+            assert found[form].limit == min(c[form].limit for c in one)
+            assert found[form].holds == any(c[form].holds for c in one)
+    # class 0 does best at eps = 0.4, where class 1, of main part 3/5, has no certificate
+    X, angle = [0.0] * 5 + [0.5] + [9.0] * 6 + [50.0] * 2 + [99.0] * 2, [0.0] * 5 + [0.4] + [math.pi] * 10
+    data = Dataset(name="two", X=np.array(X)[:, None], y=np.repeat([0, 1], [6, 10]), source=np.repeat(np.arange(8), 2))
+    views = ViewSet.of(data)
+    F = Features.of(views, np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    part = main_parts.sigma_bracket(augmented_distance(views), 0.0)
+    one = [certificates(F, part, eps, 1.0)["class-wise"].limit for eps in (0.0, 0.4)]
+    assert one == pytest.approx([3 / 8 * 1 / 3 + 5 / 8 * 2 / 5, 5 / 8])
+    assert smallest_certificates(F, [part], (0.0, 0.4), 1.0)["class-wise"].limit == pytest.approx(5 / 8 * 2 / 5)
 
 
 def test_T4_the_printed_lemma_is_refuted_and_its_theorem_kept(record_property: Record) -> None:

@@ -140,7 +140,8 @@ def richness(
                 _ranked("the richness ladder", ladder),
                 _ranked("all pairs", couples),
             ],
-            f"Of the pairs, {nearest} has the smallest 1 - sigma and {best} the smallest error.",
+            f"{_by_method('the ladder', ladder)} {_by_method('pairs', couples)} Of the pairs, {nearest} has the "
+            f"smallest 1 - sigma and {best} the smallest error.",
         )
         _curves(report, "transforms", rich[::-1], "More transforms: 1 - σ, and errors of encoders in closed form")
         report.payload["curves"].append(
@@ -218,6 +219,7 @@ def strength(
             report,
             "each step to a stronger transform leaves 1 - sigma and the error of the nearest class centre no larger.",
             [*_ladder(ladder, "a stronger transform"), _ranked("all strengths", ladder)],
+            _by_method("strengths", ladder),
         )
         _curves(report, f"strength, as a share of {transform}", list(sets), "A stronger transform: 1 - σ, and errors")
     return report.payload
@@ -316,10 +318,19 @@ def _ladder(ladder: Sequence[Sequence[Mapping[str, Any]]], step: str) -> list[Cr
     ]
 
 
-def _ranked(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> Criterion:
-    """The least rank correlation of 1 - sigma with the error of the nearest class centre, over methods."""
+def _correlations(groups: Sequence[Sequence[Mapping[str, Any]]]) -> list[float]:
+    """Of 1 - sigma with the error of the nearest class centre, method by method; -1 where there is no order."""
     found = [rank_correlation([r["missing"] for r in rows], [r["error"] for r in rows])[0] for rows in groups]
-    return at_least(f"least rank correlation over {name}", min(-1.0 if v is None else v for v in found), CLEAR)
+    return [-1.0 if value is None else value for value in found]
+
+
+def _ranked(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> Criterion:
+    return at_least(f"least rank correlation over {name}", min(_correlations(groups)), CLEAR)
+
+
+def _by_method(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    words = [f"{rows[0]['method']} {value:.2f}" for rows, value in zip(groups, _correlations(groups), strict=True)]
+    return f"Rank correlation over {name}: {', '.join(words)}."
 
 
 def _curves(report: Report, label: str, order: Sequence[str], title: str) -> None:
