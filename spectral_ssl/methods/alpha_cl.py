@@ -38,6 +38,7 @@ from spectral_ssl.alpha_cl.contrast import Contrast, Views
 from spectral_ssl.alpha_cl.direct import RULES, rule_name
 from spectral_ssl.alpha_cl.live import LiveOptimum, live_optimum
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
+from spectral_ssl.alpha_cl.uniqueness import only_optimum
 from spectral_ssl.embedding import Array, Embedding, Optimum
 from spectral_ssl.errors import DataError, NotClosedForm, ResourceError
 from spectral_ssl.graph import Graph
@@ -230,6 +231,9 @@ class AlphaCL(Method):
         note = f"{found.message}; rank {rank}, |W|^2 {float((W**2).sum()):.4g} of {self.radius:g} allowed"
         if rank:
             note += f", {level} eigenvalue{'s' if level > 1 else ''} of C_alpha level with the largest"
+        only = only_optimum(found, np.eye(graph.n_samples) if spectra.X is None else spectra.X)
+        if rank and not only:
+            note += "; not shown to be the only optimum, others may be optimal too"
         embedding = Embedding(
             Z=Z,
             spectrum=found.eigenvalues,
@@ -245,7 +249,7 @@ class AlphaCL(Method):
             lower_bound=loss if found.kind == "exact" else min(found.lower_bound, loss),
             rank=rank,
             kind="exact" if found.kind == "exact" else "certified",
-            unique_up_to="rotation" if found.converged and rank == level else "none",
+            unique_up_to="rotation" if only else "none",
             note=note,
             source=SOURCE,
             method=self,
