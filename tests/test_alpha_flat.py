@@ -110,3 +110,38 @@ def test_a_fixed_alpha_with_two_equal_eigenvalues_has_a_circle_of_optima() -> No
     x = np.array([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0], [0.0, -2.0]])
     best = method_optimum(np.vstack([x, 1.1 * x]), al.Linear(), 1.0, 2)
     assert best.unique_up_to == "none"
+
+
+def wide(tau: float) -> tuple[Array, al.Contrast, al.Nce]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((24, 5))
+    return np.vstack([x, x + 0.3 * rng.standard_normal((24, 5))]), al.Contrast.of(24, views="one"), al.Nce(tau, 0.0)
+
+
+def first_views_loss(Z: Array, tau: float) -> float:
+    """InfoNCE, eps = 0, of the first views among each other, by a loop."""
+    n, total = len(Z) // 2, 0.0
+    for i in range(n):
+        own = ((Z[i] - Z[n + i]) ** 2).sum() / 2
+        total += tau * np.log(sum(np.exp((own - ((Z[i] - Z[j]) ** 2).sum() / 2) / tau) for j in range(n) if j != i))
+    return float(total)
+
+
+@pytest.mark.parametrize("max_steps", [2, 5])
+def test_steps_that_went_up_return_the_lowest_iterate(max_steps: int) -> None:
+    X, contrast, rule = wide(2.0)
+    run = al.frank_wolfe(X, contrast, rule, step="open_loop", max_steps=max_steps)
+    assert run.losses[-1] > run.losses.min() + 0.1
+    assert first_views_loss(X @ run.W, 2.0) == pytest.approx(run.losses.min(), rel=1e-9)
+    assert run.gap == pytest.approx(first_views_loss(X @ run.W, 2.0) - run.lower_bound)
+
+
+@pytest.mark.parametrize(("tau", "damping", "tol"), [(0.3, 0.5, 0.4378954), (0.05, 0.2, 0.233243)])
+def test_play_that_converged_ends_at_a_point_within_the_bound(tau: float, damping: float, tol: float) -> None:
+    """At the end itself, not at an earlier and lower point of play."""
+    X, contrast, rule = wide(tau)
+    played = al.alternate(X, contrast, rule, tol=tol, steps=60, damping=damping, seed=2)
+    assert played.verdict == "converged"
+    loss = first_views_loss(X @ played.W, tau)
+    assert loss == pytest.approx(played.losses[-1], rel=1e-9)
+    assert loss - played.lower_bound <= tol * (24 * tau * np.log(23) - loss)

@@ -47,8 +47,9 @@ class Alternation:
     losses (T,): L at each G_t, nan where the rule has no loss. energies (T,): E at alpha_t. gaps (T,): the certificate,
     nan where the loss is not convex. moves (T - 1,): |G_{t+1} - G_t|_F / r. lower_bound: the best of all, -inf without.
 
-    verdict: "converged" where the gap is at most `tol` of the decrease from collapse; "settled" at a fixed point;
-    "cycles" with a `period` of 2 or more; "settling" where the last quarter of play hardly varies; else "wanders".
+    verdict: "converged" where L at the end is above the bound by at most `tol` of its decrease from collapse;
+    "settled" at a fixed point; "cycles" with a `period` of 2 or more; "settling" where the last quarter of play hardly
+    varies; else "wanders".
     """
 
     W: Array
@@ -101,7 +102,7 @@ def alternate(
         losses.append(s.value)
         gaps.append(h * r * top - energy + s.rounding(h, r, W.shape))
         bound = max(bound, losses[-1] - gaps[-1])
-        if convex and min(losses) - bound <= tol * (collapse - min(losses)):
+        if convex and losses[-1] - bound <= tol * (collapse - losses[-1]):
             break
         if t == steps:
             break
@@ -115,7 +116,7 @@ def alternate(
             points.append(G + c * (answer - G))
             W = factor(points[-1])
     moves = np.array([np.linalg.norm(b - a) / r for a, b in itertools.pairwise(points)])
-    done = convex and min(losses) - bound <= tol * (collapse - min(losses))
+    done = convex and losses[-1] - bound <= tol * (collapse - losses[-1])
     watched = np.array(losses if isinstance(rule, PairLoss) else energies)
     # answers that are averaged move less and less, wherever they are: a small step is no rest
     verdict, period = _judge([] if share is None else points, watched, r)

@@ -60,9 +60,9 @@ SEARCH = 30  # its evaluations at most
 class FrankWolfe:
     """The iterates of Frank-Wolfe, by their losses and proofs.
 
-    W (D, K): of the last iterate, columns orthogonal, the largest first. losses, gaps (T,): L and the certificate at
-    each iterate, the start among them. lower_bound: the best of all. n_atoms: held at the end. converged: whether the
-    best loss is within `tol` of the decrease from collapse of the best bound. sweeps: passes over all pairs.
+    W (D, K): of the iterate of least loss, columns orthogonal, the largest first. losses, gaps (T,): L and the
+    certificate at each iterate, the start among them. lower_bound: the best of all. converged: whether the loss of W is
+    above it by at most `tol` of the decrease from collapse, or by rounding. sweeps: passes over all pairs.
     """
 
     W: Array
@@ -113,13 +113,14 @@ class _Run:
 
     def until(self, tol: float, max_steps: int) -> FrankWolfe:
         problem, h, r = self.problem, self.problem.h, self.radius
-        losses, gaps, bound, converged = [], [], -math.inf, False
+        losses, gaps, bound, converged, best = [], [], -math.inf, False, self.G
         for t in range(max_steps + 1):
             W = factor(self.G)
             found = problem.sweep(W)
             values, U = linalg.eigh(found.product)
             top, rounding = max(float(values[-1]), 0.0), found.rounding(h, r, W.shape)
             losses.append(found.value)
+            best = self.G if losses[-1] == min(losses) else best
             gaps.append(h * (r * top - float((self.G * found.product).sum())) + rounding)
             bound = max(bound, losses[-1] - gaps[-1])
             if min(losses) - bound <= max(tol * (losses[0] - min(losses)), 2 * rounding):
@@ -131,7 +132,7 @@ class _Run:
                     self._correct(v, 0.1 * tol * max(losses[0] - losses[-1], gaps[-1]))
                 else:
                     self._move(t, v, found.product)
-        W = factor(self.G)
+        W = factor(best)
         return FrankWolfe(
             problem.basis @ W, np.array(losses), np.array(gaps), min(bound, min(losses)), converged, problem.sweeps
         )
