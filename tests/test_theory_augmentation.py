@@ -398,9 +398,9 @@ def test_T5_the_triangle_certifies_what_theorem_1_cannot(stubborn: int, record_p
 def test_centres_that_differ_by_rounding_certify_nothing() -> None:
     """A collapsed encoder: classes of 5, 9 and 11 samples sum the same feature to centres 1e-16 apart."""
     y = np.repeat(np.arange(3), (5, 9, 11))
-    X = np.random.default_rng(0).standard_normal((y.size, 3))
-    data = Dataset(name="collapsed", X=X, y=y, source=np.arange(y.size))
-    report = augmentation_report(data, np.tile([0.1, 0.7, 0.3], (y.size, 1)), enumerated=True)
+    X = np.random.default_rng(0).standard_normal((2 * y.size, 3))
+    data = Dataset(name="collapsed", X=X, y=np.tile(y, 2), source=np.tile(np.arange(y.size), 2))
+    report = augmentation_report(data, np.tile([0.1, 0.7, 0.3], (2 * y.size, 1)), enumerated=True)
     assert report.features.error > 0.4
     assert not any(found.holds or found.certified or found.limit < 1 for found in report.found.values())
     assert not any(bound.verdict == "violated" for bound in report.bounds)
