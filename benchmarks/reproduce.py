@@ -17,9 +17,10 @@ HEAD = """# Reproductions: shapes that the closed forms predict
 
 Each is a command, `spectral-ssl reproduce E1`, with options for data, sizes and seeds; below is what it answers at its
 defaults, and `E3-text` and its like with `--data stdlib_docs`. The kinds of experiment are those of Balestriero & LeCun
-2022 (arXiv 2205.11508) and, where a name begins with `bounds`, of Bao, Nagano & Nozawa 2022 (arXiv 2110.02501); data
-and numbers are our own, none of theirs are shown, and a shape counts as seen where every criterion in the answer holds.
-Written by `python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
+2022 (arXiv 2205.11508) and, where a name begins with `bounds`, of Bao, Nagano & Nozawa 2022 (arXiv 2110.02501) or,
+with `augmentation`, of Huang, Yi, Zhao & Jiang 2023 (arXiv 2111.00743); data and numbers are our own, none of theirs
+are shown, and a shape counts as seen where every criterion in the answer holds. Written by
+`python benchmarks/reproduce.py` from `benchmarks/results/reproduce.json`.
 
 | | question | seen | criteria |
 | --- | --- | --- | --- |
@@ -44,7 +45,7 @@ PAGE = StudyPage(
     head,
     ("question", "predicted", "seen", "criteria", "answer", "zero_line", "rows", "notes"),
     drawn_rows=False,
-    listed=lambda name: name.startswith(("E", "bounds-")),  # the others need files of the user's
+    listed=lambda name: name.startswith(("E", "bounds-", "augmentation-")),  # the others need files of the user's
     variants={f"{name}-text": (name, {"data": "stdlib_docs"}) for name in ("E3", "E4", "E5", "bounds-trajectories")},
 )
 

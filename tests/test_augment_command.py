@@ -186,17 +186,30 @@ def test_enumerated_views_with_features_of_the_users_are_certified(given: tuple[
     assert solved["data"]["n_test"] == 10  # samples, not views
 
 
-@pytest.mark.slow
+def test_classes_that_share_a_view_are_promised_nothing(given: tuple[Path, Path], tmp_path: Path) -> None:
+    views, Z = given
+    with np.load(views) as file:
+        X, y, source = file["X"].copy(), file["y"], file["source"]
+    X[1] = X[-1]
+    np.savez(tmp_path / "shared.npz", X=X, y=y, source=source)
+    found = augment(data=str(tmp_path / "shared.npz"), embedding=Z, figures=False, out=tmp_path / "run")
+    (row,) = sets_of(found)
+    assert row["disjoint"] == "no"
+    assert row["margin"] == 0
+    assert row["certificate"] is None
+    assert {b["verdict"] for b in found["bounds"] if b["bound"].startswith("nearest")} == {"illegal"}
+    assert "classes share a view" in found["answer"]
+
+
 def test_features_are_as_many_as_the_data_have_where_those_are_few(tmp_path: Path) -> None:
-    payload = augment(
-        data="iris", augmentations="noise(scale=0.3)", n_views=3, budget=0, figures=False, out=tmp_path / "run"
-    )
+    augment(data="iris", augmentations="noise(scale=0.3)", n_views=2, budget=0, figures=False, out=tmp_path / "run")
     arrays = open_run(tmp_path / "run").load_arrays("arrays")
-    assert [Z.shape[1] for name, Z in arrays.items() if name.endswith("/Z")] == [4]
-    assert len(payload["rows"]) > 0
-    assert main(["augment", "--data", "iris", "--augmentations", "noise", "--n-components", "5"]) == 2
+    assert arrays["set-1/centres"].shape == (3, 4)
+    words = ["augment", "--data", "iris", "--augmentations", "noise", "--n-components", "5", "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "five")]) == 2
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_where_one_is_asked_for(tmp_path: Path) -> None:
     found = augment(
         data=MIXTURE,

@@ -27,7 +27,8 @@ from spectral_ssl.experiments.augmentation_parts import (
     network_slope,
     rank_correlation,
 )
-from spectral_ssl.experiments.frame import Report, experiment, times
+from spectral_ssl.experiments.augmentation_words import answer_of, notes_of
+from spectral_ssl.experiments.frame import Report, experiment
 from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.rows import parse_methods
 from spectral_ssl.experiments.setting import data_summary, load_data
@@ -286,7 +287,7 @@ def _bracket_rows(candidate: Candidate, at: Sequence[float], report: Report) -> 
 def _set_row(candidate: Candidate, chosen: int, report: Report) -> None:
     """The row of a set, its bounds, and R_eps over eps for the figure."""
     judged, part, features = _judged(candidate), candidate.parts[chosen], _judged(candidate).features
-    best = min(judged.found.values(), key=lambda c: (not c.holds, c.limit, -c.slack))
+    legal = [bound.limit for bound in judged.bounds if bound.name.startswith("nearest-centre") and bound.legal]
     assert candidate.margin is not None
     m = candidate.views.counts
     report.add(
@@ -295,7 +296,7 @@ def _set_row(candidate: Candidate, chosen: int, report: Report) -> None:
             "missing": 1 - part.sigma,
             "missing_low": 1 - part.sigma_upper,
             **{key: judged.errors[key] for key in ("error", "error_1nn", "error_knn", "error_linear", "train_error")},
-            "certificate": best.limit if best.holds else None,
+            "certificate": min(legal, default=None),
             "slack": judged.found["triangle"].slack,
             "outside": part.outside,
             "alignment": features.alignment,
@@ -347,8 +348,8 @@ def _conclude(candidates: Sequence[Candidate], at: Sequence[float], chosen: int,
             {"delta": delta, "spearman": worst, "p_value": p, "spearman_mean": mean, "sets": len(candidates)}
         )
     report.payload["ranking"] = ranking
-    report.payload["answer"] = _answer(candidates, sets, ranking[chosen], report)
-    report.payload["notes"] += _notes(candidates)
+    report.payload["answer"] = answer_of(sets, ranking[chosen])
+    report.payload["notes"] += notes_of(candidates)
     shared = {"by": "set", "yscale": "linear", "xscale": "linear"}
     report.payload["curves"] = [
         {
@@ -356,54 +357,3 @@ def _conclude(candidates: Sequence[Candidate], at: Sequence[float], chosen: int,
             "x": "eps", "y": "R", "where": {"figure": "R"}, "xlabel": "ε, in units of the norm r", "ylabel": "R_ε",
         }
     ]  # fmt: skip
-
-
-def _answer(candidates: Sequence[Candidate], sets: Sequence[dict[str, Any]], at: dict[str, Any], report: Report) -> str:
-    best, last = sets[0], sets[-1]
-    delta = f"delta = {at['delta']:.3g}"
-    told = f"{best['set']}: 1 - sigma = {_span(best)} at {delta}, error {times(best['error'])}"
-    if len(sets) > 1:
-        told = (
-            f"{best['set']} leaves the smallest share of a class apart, 1 - sigma = {_span(best)} at {delta} (error "
-            f"{times(best['error'])}), {last['set']} the largest, {_span(last)} (error {times(last['error'])})"
-        )
-    if at["spearman"] is not None:
-        told += (
-            f"; over {len(sets)} sets the rank correlation of 1 - sigma with the error is {at['spearman']:.2f} "
-            f"(p = {times(at['p_value'])}, one-sided)"
-        )
-    certified = [row for row in sets if row["certificate"] is not None]
-    if certified:
-        row = min(certified, key=lambda row: row["certificate"])
-        told += (
-            f"; {len(certified)} of {len(sets)} sets have a certificate, the smallest {times(row['certificate'])} for "
-            f"{row['set']} (measured {times(row['train_error'])})"
-        )
-    else:
-        nearest = max(sets, key=lambda row: row["slack"])
-        told += f"; no certificate at any delta and eps: the nearest misses its condition by {-nearest['slack']:.2f} r"
-    overlap = [row["set"] for row in sets if row["disjoint"] == "no"]
-    if overlap:
-        told += f"; classes share a view under {', '.join(overlap)}, where nothing is promised"
-    return told + "."
-
-
-def _span(row: dict[str, Any]) -> str:
-    low, high = times(row["missing_low"]), times(row["missing"])
-    return high if low == high else f"{low} to {high}"
-
-
-def _notes(candidates: Sequence[Candidate]) -> list[str]:
-    notes = [note for candidate in candidates for note in candidate.setting.notes]
-    views = candidates[0].views
-    if not views.enumerated:
-        m = views.counts
-        number = f"{m.min()}" if m.min() == m.max() else f"{m.min()} to {m.max()}"
-        notes.append(
-            f"m = {number} views of a sample were drawn: those not drawn could lie nearer in input (sigma is "
-            "understated) and farther in features (R_eps is understated), so certificates are conditional on the views "
-            "drawn"
-        )
-    if candidates[0].test is None:
-        notes.append("nothing was held out: errors are of the samples the centres were taken from")
-    return notes

@@ -65,7 +65,7 @@ def _headline(sets: Sequence[Row], payload: Mapping[str, Any]) -> str:
     if len(sets) == 1 or at.get("spearman") is None:
         return "How much of a class the views bring together"
     return (
-        f"1 - σ ranks {len(sets)} augmentation sets by error: Spearman {number(at['spearman'], 2)} "
+        f"1 - σ against the error, {len(sets)} augmentation sets: Spearman {number(at['spearman'], 2)} "
         f"(p = {number(at['p_value'], 2)})"
     )
 
