@@ -61,8 +61,8 @@ each its own `delta` and `eps`. All are exact for the views at hand, and conditi
 larger set: few views understate `sigma` and `R_eps` both. Where no condition holds, the ranking is what is left.
 
 **What 1 - sigma cannot see.** Distances are those of pixels: a transform that makes all images alike, blur say, brings
-classes together and apart from each other no more. Whether views keep the label, and what the encoder can use, it does
-not know either.
+every class together and keeps none apart from the others. Whether views keep the label, and what the encoder can use,
+it does not know either.
 """
 
 

@@ -15,6 +15,7 @@ import scipy.stats
 import spectral_ssl as ss
 from spectral_ssl.cli import main
 from spectral_ssl.data import Dataset
+from spectral_ssl.experiments import augmentation
 from spectral_ssl.experiments.augmentation import augment
 from spectral_ssl.experiments.reproduce.augmentation import Sometimes, richness
 from spectral_ssl.report.augmentation_figures import short
@@ -184,6 +185,24 @@ def test_enumerated_views_with_features_of_the_users_are_certified(given: tuple[
     solved = augment(data=str(views), enumerated=True, n_components=3, figures=False, out=tmp_path / "solved")
     assert sets_of(solved)[0]["error"] == 0
     assert solved["data"]["n_test"] == 10  # samples, not views
+
+
+def test_an_interrupt_keeps_the_sets_that_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    judge = augmentation._encode
+
+    def stop(candidate: Any, *rest: Any) -> None:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(candidate.name)
+        judge(candidate, *rest)
+
+    monkeypatch.setattr(augmentation, "_encode", stop)
+    with pytest.raises(KeyboardInterrupt):
+        augment(data=MIXTURE, augmentations=SETS, n_views=2, n_components=2, figures=False, out=tmp_path / "run")
+    kept = open_run(tmp_path / "run")
+    assert kept.record["status"] == "interrupted"
+    assert [row["set"] for row in kept.result["rows"] if "slug" in row] == done
 
 
 def test_classes_that_share_a_view_are_promised_nothing(given: tuple[Path, Path], tmp_path: Path) -> None:
