@@ -321,6 +321,11 @@ def test_A26_averaged_responses_converge_as_one_over_t(record_property: Record) 
     t = np.arange(1, run.steps + 1)
     excess = run.losses[1:] - least.lower_bound
     assert np.all(excess <= 2 * curvature / (t + 2))
+    G = np.zeros((5, 5))
+    for k in range(3):  # played here as well
+        v = np.linalg.eigh(covariance(softmax(u_of(G, own, other), 0.3), own, other))[1][:, -1]
+        G = G + 2 / (k + 2) * (np.outer(v, v) - G)
+        assert run.losses[k + 1] == pytest.approx(float(0.3 * lse(u_of(G, own, other) / 0.3).sum()), rel=1e-9)
     late, early = excess[-20:].max(), excess[10:30].max()
     record_property("gap", late / early)
     assert late < 0.2 * early
