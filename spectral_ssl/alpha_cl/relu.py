@@ -35,6 +35,7 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.optimize
+from threadpoolctl import threadpool_limits
 
 from spectral_ssl import linalg
 from spectral_ssl.alpha_cl.signed import SignedGraph
@@ -208,8 +209,14 @@ def ascend_relu(
     W = np.random.default_rng(seed).standard_normal(shape) if start is None else np.array(start, dtype=np.float64)
     if W.shape != shape or not np.isfinite(W).all() or not (np.linalg.norm(W, axis=1) > 0).all():
         raise DataError(f"start must be finite, with no row of zeros, of shape {shape}; got {W.shape}")
+    with threadpool_limits(1):  # threads that wait for each other cost more than products as small as these
+        return _ascended(energy, W, norm, n_outputs, max_iter)
+
+
+def _ascended(energy: ReluEnergy, W: Array, norm: Norm, n_outputs: int, max_iter: int) -> ReluLimit:
+    n_hidden = len(W)
     course: list[tuple[float, float]] = []
-    empty = np.zeros((shape[1], 0))
+    empty = np.zeros((W.shape[1], 0))
     bases: list[Array | None] = [None] * n_hidden
     W = _climb(energy, _normed(W, norm), bases, norm, max_iter, course)
     found = _judged(energy, W, norm, n_outputs, (), course)

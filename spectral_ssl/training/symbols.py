@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from spectral_ssl.alpha_cl.contrast import Contrast
 from spectral_ssl.alpha_cl.rules import AlphaRule
@@ -90,6 +91,11 @@ def train_symbols(
     """
     check_int(steps, "steps", low=1)
     check_int(looks, "looks", low=1)
+    with threadpool_limits(1):  # threads that wait for each other cost more than steps as small as these
+        return _trained(symbols, rule, steps, scale, looks, seed)
+
+
+def _trained(symbols: Symbols, rule: AlphaRule, steps: int, scale: float, looks: int, seed: int) -> SymbolRun:
     with Randomness(seed, torch.device("cpu"))():
         net = symbols.network()
     layer, contrast = net[0], Contrast.of(symbols.batch_size)
