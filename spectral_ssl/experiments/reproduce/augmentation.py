@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,9 @@ def richness(
         couples = [[rows[name, method] for name in pairs] for method in _methods(rows)]
         best = min(pairs, key=lambda name: np.mean([rows[name, m]["error"] for m in _methods(rows)]))
         nearest = min(pairs, key=lambda name: rows[name, _methods(rows)[0]]["missing"])
-        report.payload["notes"].append("; ".join(f"({letter}) {call}" for letter, call in named.items()))
+        letters = ", ".join(f"({letter}) {call}" for letter, call in named.items())
+        report.payload["setting"] += f" · {letters}"
+        report.payload["notes"].append(letters)
         conclude(
             report,
             "each transform added leaves 1 - sigma and the error of the nearest class centre no larger, and over all "
@@ -143,14 +145,11 @@ def richness(
             f"{_by_method('the ladder', ladder)} {_by_method('pairs', couples)} Of the pairs, {nearest} has the "
             f"smallest 1 - sigma and {best} the smallest error.",
         )
-        _curves(report, "transforms", rich[::-1], "More transforms: 1 - σ, and errors of encoders in closed form")
-        report.payload["curves"].append(
-            {
-                "name": "pairs", "title": "All pairs of transforms: errors against 1 - σ", "x": "missing",
-                "y": "error", "by": "method", "where": {"set": pairs}, "xlabel": "1 - σ",
-                "ylabel": "error of the nearest class centre, held out", "yscale": "linear", "xscale": "linear",
-                "caption": "transforms by two",
-            }
+        _curves(report, "transforms", rich[::-1], "More transforms")
+        _curve(
+            report, "pairs", sorted(pairs, key=lambda name: rows[name, _methods(rows)[0]]["missing"]),
+            "Pairs of transforms: errors of encoders in closed form, by ascending 1 - σ",
+            "pair of transforms, and its 1 - σ", lambda row: f"{row['set']} ({row['missing']:.2f})",
         )  # fmt: skip
     return report.payload
 
@@ -221,7 +220,7 @@ def strength(
             [*_ladder(ladder, "a stronger transform"), _ranked("all strengths", ladder)],
             _by_method("strengths", ladder),
         )
-        _curves(report, f"strength, as a share of {transform}", list(sets), "A stronger transform: 1 - σ, and errors")
+        _curves(report, f"strength, as a share of {transform}", list(sets), "A stronger transform")
     return report.payload
 
 
@@ -334,27 +333,41 @@ def _by_method(name: str, groups: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _curves(report: Report, label: str, order: Sequence[str], title: str) -> None:
-    """1 - sigma and errors over the sets, from the poorest to the richest."""
-    rows = [row for row in report.payload["rows"] if row["set"] in order]
+    """1 - sigma, and errors, over the sets from the poorest to the richest: figures of their own scales."""
+    first = report.payload["rows"][0]["method"]
+    _curve(report, "ladder", order, f"{title}: errors of encoders in closed form", label, lambda row: str(row["set"]))
+    rows = {row["set"]: row for row in report.payload["rows"] if row.get("method") == first and "slug" in row}
+    report.payload["rows"] += [
+        {"figure": "missing", "at": name, "line": "1 - σ", "value": rows[name]["missing"],
+         "low": rows[name]["missing_min"], "high": rows[name]["missing_max"]}
+        for name in order
+    ]  # fmt: skip
+    report.payload["curves"].append(
+        {
+            **_look("missing", f"{title}: 1 - σ", label), "zero": 0.0, "zero_line": "every class within δ",
+            "ylabel": "1 - σ: share outside the main part",
+        }
+    )  # fmt: skip
+
+
+def _curve(
+    report: Report, name: str, order: Sequence[str], title: str, label: str, at: Callable[[Mapping[str, Any]], str]
+) -> None:
+    """Errors by method over sets in this order, with the range over seeds."""
+    rows = [row for row in report.payload["rows"] if row.get("set") in order and "slug" in row]
     rows.sort(key=lambda row: order.index(row["set"]))
-    shown = [
-        {"figure": "ladder", "at": row["set"], "line": row["method"], "value": row["error"],
+    report.payload["rows"] += [
+        {"figure": name, "at": at(row), "line": row["method"], "value": row["error"],
          "low": row["error_min"], "high": row["error_max"]}
         for row in rows
     ]  # fmt: skip
-    first = rows[0]["method"]
-    shown += [
-        {"figure": "ladder", "at": row["set"], "line": "1 - σ", "value": row["missing"],
-         "low": row["missing_min"], "high": row["missing_max"]}
-        for row in rows
-        if row["method"] == first
-    ]  # fmt: skip
-    report.payload["rows"] += shown
-    report.payload["curves"] = [
-        {
-            "name": "ladder", "title": title, "x": "at", "y": "value", "by": "line", "where": {"figure": "ladder"},
-            "xscale": "category", "yscale": "linear", "band": ["low", "high"], "xlabel": label, "zero": 0.0,
-            "ylabel": "1 - σ; error of the nearest class centre, held out",
-            "caption": "bars: range over seeds",
-        }
-    ]  # fmt: skip
+    look = _look(name, title, label)
+    report.payload["curves"].append({**look, "ylabel": "error of the nearest class centre, held out"})
+
+
+def _look(name: str, title: str, label: str) -> dict[str, Any]:
+    return {
+        "name": name, "title": title, "x": "at", "y": "value", "by": "line", "where": {"figure": name},
+        "xscale": "category", "yscale": "linear", "band": ["low", "high"], "xlabel": label,
+        "caption": "bars: range over seeds",
+    }  # fmt: skip
