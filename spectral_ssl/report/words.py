@@ -43,6 +43,7 @@ VARIANTS = {
     ("form", "constrained"): "constrained",
     ("normalized", False): "unnormalised",
     ("similarity", "dot"): "dot",
+    ("constraint", "unit"): "unit rows",
 }
 # what an option is when nobody chose it: left out where space is short
 USUAL = {
@@ -55,6 +56,9 @@ USUAL = {
     "normalized": True,
     "similarity": "cosine",
     "radius": 1,
+    "constraint": "frobenius",
+    "views": "two",
+    "half_squared": True,
 }
 SYMBOLS = {
     "variance": "α",
@@ -65,6 +69,8 @@ SYMBOLS = {
     "weighting": "",
     "form": "",
     "similarity": "",
+    "constraint": "",
+    "rule": "",
 }
 
 
