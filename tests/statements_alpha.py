@@ -169,6 +169,13 @@ ALPHA: dict[str, Statement] = {
         "`lambda_max(C) = 0` at the optimum where the ball is not tight (views that overlap, eps > 0), and `W = 0` is "
         "optimal if and only if `lambda_max(C) <= 0` at the alpha of the collapsed embedding",
     ),
+    "A29b": Statement(
+        "exact",
+        "Over all embeddings of two views, rows of length 1 or in a ball, every convex loss that does not tell its "
+        "negatives apart is least where both views of a sample coincide and the N samples are the corners of a regular "
+        "simplex: `n F(-2 h a N/(N-1), ..)`, a the mean of `|z_i|^2`; rules of importance differ in fewer dimensions, "
+        "and over maps",
+    ),
     "A30": Statement(
         "exact",
         "Two layers `z = W_2 relu(W_1 x)`, alpha fixed, W_2 at its best: `dE/dw_k = s_k sum_l s_l C_alpha[x^(k), "

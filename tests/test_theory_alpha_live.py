@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measure import Record, agree, sine
 
+import spectral_ssl as ss
 from spectral_ssl import alpha_cl as al
 from spectral_ssl.errors import DataError, NotClosedForm
 
@@ -436,6 +437,62 @@ def test_A29_where_views_overlap_the_ball_is_not_tight(record_property: Record) 
     assert np.all(collapsed.embedding.Z == 0)
     assert collapsed.converged
     assert collapsed.loss == pytest.approx(8 * 0.5 * math.log(8))
+
+
+@pytest.mark.parametrize("constraint", ["unit", "frobenius"])
+@pytest.mark.parametrize("name", ["infonce", "soft_triplet", "r_s", "triplet", "lifted_structured"])
+def test_A29b_over_all_embeddings_every_convex_loss_is_least_at_the_simplex(
+    name: str, constraint: Any, record_property: Record
+) -> None:
+    """min L = n F(-2 h a N / (N - 1), ..): the samples at the corners of a regular simplex, whatever the rule."""
+    N, radius = 4, 3.0
+    method = ss.AlphaCL(name, constraint=constraint, **({"radius": radius} if constraint == "frobenius" else {}))
+    graph = ss.Graph.from_groups(np.arange(2 * N) % N)
+    best = ss.optimum(method, graph, N - 1)
+    assert best.kind == "exact"
+    own, other = pairs(best.embedding.Z, "two")
+    assert np.abs(own).max() == 0
+    a = 1.0 if constraint == "unit" else radius / (2 * N)
+    assert (other**2).sum(axis=2) == pytest.approx(2 * a * N / (N - 1))
+
+    def size(Z: Array) -> Array:
+        return (
+            Z / np.linalg.norm(Z, axis=1, keepdims=True)
+            if constraint == "unit"
+            else Z * math.sqrt(radius / (Z**2).sum())
+        )
+
+    def loss(Z: Array) -> float:
+        near, far = pairs(size(Z), "two")
+        u = ((near**2).sum(axis=1)[:, None] - (far**2).sum(axis=2)) / 2
+        found = {
+            "infonce": lambda: 0.5 * np.logaddexp(0, lse(u / 0.5)),
+            "soft_triplet": lambda: 0.5 * np.logaddexp(0, lse(u / 0.5 + 1)),
+            "r_s": lambda: np.array([sparse(row, 0.5) for row in u]),
+            "triplet": lambda: np.maximum(u + 1, 0).sum(axis=1),
+            "lifted_structured": lambda: np.maximum(1 + lse(u), 0) ** 2,
+        }[name]()
+        return float(found.sum())
+
+    rng = np.random.default_rng(0)
+    ends = []
+    for _ in range(2):
+        start = rng.standard_normal(2 * N * (N - 1))
+        done = scipy.optimize.minimize(lambda z: loss(z.reshape(2 * N, N - 1)), start, options={"maxiter": 200})
+        ends.append(float(done.fun))
+    spread = loss(np.ones((2 * N, N - 1))) - best.loss
+    assert min(ends) >= best.loss - 1e-9 * spread
+    assert loss(best.embedding.Z) == pytest.approx(best.loss, rel=1e-12)
+    agree(record_property, min(ends), best.loss, 1e-5, scale=spread)  # gradients by differences
+
+
+def sparse(u: Array, tau: float) -> float:
+    """max a'u - tau |a|^2 / 2 over the simplex."""
+    top = np.sort(u)[::-1]
+    kept = [k for k in range(1, len(u) + 1) if top[k - 1] > (top[:k].sum() - tau) / k]
+    k = kept[-1]
+    a = (top[:k] - (top[:k].sum() - tau) / k) / tau
+    return float(a @ top[:k] - tau * a @ a / 2)
 
 
 # --- the edge ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,16 @@ Optima, over linear maps (of X, or of a kernel's features) and over all Z, under
 tr(WW') <= radius (tr(ZZ') in the free model, which is the linear one of the identity): L is convex in G = WW' where F
 is in u, `alpha_cl.live_optimum` finds the least with a proof, and where alpha is fixed it is PCA of the contrastive
 covariance, exactly. Under "unit", rows of Z at length 1 as practice has them, L is not convex in the weights of a map:
-nothing certifies a minimum (over all embeddings `SimCLR` is certified, which is tau^-1 times InfoNCE, eps = 1).
+nothing certifies a minimum there.
+
+The simplex. Over all Z, of any width, L is convex in S = ZZ', and where F does not tell its arguments apart it is
+unchanged by permuting the N samples and by exchanging views. Averaging S over these raises no loss and leaves three
+numbers, its diagonal a (1, or radius / 2N), s inside pairs and b between them, and u_ij = 2 h (b - s) for all i, j:
+least at s = a, b = -a / (N - 1), the views of a sample together and the samples at the corners of a regular simplex,
+
+    min L = n F(-2 h a N / (N - 1), ..),      n anchors,
+
+reached in K >= N - 1 dimensions, a bound in fewer, and whatever rule of importance leads there.
 """
 
 from __future__ import annotations
@@ -199,11 +208,13 @@ class AlphaCL(Method):
         if graph is None or (spectra.model != "free" and X is None):
             return None
         contrast = self.contrast(graph)
+        if X is None and (found := self.exact_optimum(graph, K)) is not None:
+            return found
         if self.constraint == "unit":
             raise NotClosedForm(
                 "with rows of Z at length 1 the loss is not convex in the weights of a map: nothing certifies a "
-                "minimum; train it, or take constraint='frobenius' (over all embeddings SimCLR is certified, which is "
-                "InfoNCE at eps=1)"
+                "minimum; train it, or take constraint='frobenius' (over all embeddings of K >= N - 1 columns the "
+                "optimum is known, and in fewer SimCLR is certified, which is InfoNCE at eps=1)"
             )
         if spectra.ridge:
             raise DataError("alpha-CL bounds the weights by radius=, its loss has no energy for a ridge; leave it out")
@@ -221,6 +232,55 @@ class AlphaCL(Method):
         if key not in held:
             held[key] = live_optimum(X, contrast, self.weigh, radius=float(self.radius), n_components=K)
         return self._assembled(held[key], spectra, graph)
+
+    def exact_optimum(self, graph: Graph, n_components: int) -> Optimum | None:
+        """The simplex over all Z (2N, K), K >= N - 1, where the module docstring has it; else None."""
+        contrast, K = self.contrast(graph), n_components
+        N = contrast.n_rows // 2
+        if not self._simplex or not N - 1 <= K <= 2 * N:
+            return None
+        a = 1.0 if self.constraint == "unit" else float(self.radius) / (2 * N)
+        k = np.arange(1, N)  # Helmert's basis of the complement of 1: rows of norm^2 (N - 1) / N
+        H = np.triu(np.broadcast_to(1 / np.sqrt(k * (k + 1.0)), (N, N - 1)))
+        H[k, k - 1] = -np.sqrt(k / (k + 1.0))
+        Z = np.zeros((2 * N, K))
+        Z[contrast.anchors[:N], : N - 1] = Z[contrast.positives[:N], : N - 1] = math.sqrt(a * N / (N - 1)) * H
+        terms = {name: float(value) for name, value in self.loss_terms(Z, graph).items()}
+        loss = float(sum(terms.values()))
+        spectrum = np.append(np.full(N - 1, 2 * a * N / (N - 1)), np.zeros(N + 1))
+        return Optimum(
+            embedding=Embedding(Z=Z, spectrum=spectrum, rank=N - 1),
+            loss=loss,
+            loss_terms=terms,
+            lower_bound=loss,
+            rank=N - 1,
+            kind="exact",
+            unique_up_to="none",
+            note=f"both views of a sample coincide, the {N} samples are the corners of a regular simplex",
+            source="Tian 2022 (gradient theorem); simplex by convexity and symmetry, derived here",
+            method=self,
+            solver="closed form of two views",
+            residual=0.0,
+        )
+
+    def lower_bound(self, graph: Graph, n_components: int | None = None) -> float:
+        """Of rows at length 1 the loss of the simplex; -inf elsewhere, as a ball of weights bounds no Z."""
+        contrast = self.contrast(graph)
+        if self.constraint != "unit" or not self._simplex:
+            return -math.inf
+        N = contrast.n_rows // 2
+        u = -(1.0 if self.half_squared else 2.0) * N / (N - 1)
+        assert isinstance(self.weigh, PairLoss)
+        rows = self.weigh.rows(torch.full((1, contrast.n_negatives), u, dtype=torch.float64))
+        return contrast.n_anchors * float(rows[0])
+
+    @property
+    def _simplex(self) -> bool:
+        """Whether the simplex is known to be least: F convex, the same for any order of negatives; in a ball, both
+        views of the same cost."""
+        rule = self.weigh
+        known = isinstance(rule, PairLoss) and rule.convex and type(rule) in RULES.values()
+        return known and (self.constraint == "unit" or self.views == "two")
 
     def _assembled(self, found: LiveOptimum, spectra: Spectra, graph: Graph) -> Optimum:
         W, Z, free = found.embedding.W, found.embedding.Z, spectra.X is None
