@@ -77,7 +77,8 @@ def _thresholds(e: Array, K: int, alpha: float, beta: float) -> Array:
     deficit = before * e - (np.cumsum(e, axis=-1) - e)
     tie = TIE * (alpha + np.abs(e).max(axis=-1, initial=0.0, keepdims=True)) * before
     deficit = np.where(deficit <= tie, 0.0, deficit)
-    return np.divide(deficit, 2 * beta * K, out=np.where(deficit > 0, np.inf, 0.0), where=beta > 0)
+    with np.errstate(over="ignore"):  # a beta so small that no share is finite is beta = 0
+        return np.divide(deficit, 2 * beta * K, out=np.where(deficit > 0, np.inf, 0.0), where=beta > 0)
 
 
 def _mean_of_first(e: Array, p: Any) -> Array:
