@@ -40,6 +40,7 @@ from spectral_ssl.embedding import Array
 __all__ = ["PROVEN", "Shares", "critical", "even_hinge", "even_squared", "hinge", "thresholded"]
 
 PROVEN = 1e-9  # (value - lower bound) / (alpha K) below which an optimum counts as proven
+NOTHING = 1e-200  # of alpha: a smaller beta changes no float, and divides to infinity
 TIE = 1e-12  # costs closer than this share of alpha and of the largest are one cost: what separates them is rounding
 BISECTIONS = 48  # of a range of 2 beta K: 1e-14 of it is left
 BATCH = 64  # boxes bounded at once
@@ -77,8 +78,7 @@ def _thresholds(e: Array, K: int, alpha: float, beta: float) -> Array:
     deficit = before * e - (np.cumsum(e, axis=-1) - e)
     tie = TIE * (alpha + np.abs(e).max(axis=-1, initial=0.0, keepdims=True)) * before
     deficit = np.where(deficit <= tie, 0.0, deficit)
-    with np.errstate(over="ignore"):  # a beta so small that no share is finite is beta = 0
-        return np.divide(deficit, 2 * beta * K, out=np.where(deficit > 0, np.inf, 0.0), where=beta > 0)
+    return np.divide(deficit, 2 * beta * K, out=np.where(deficit > 0, np.inf, 0.0), where=beta > 0)
 
 
 def _mean_of_first(e: Array, p: Any) -> Array:
@@ -101,6 +101,7 @@ def even_squared(e: Array, K: int, alpha: float, beta: float) -> Shares:
 
     2 alpha - 2 (alpha - beta) s = y = 2 beta K s / p + mean e_{1:p}.
     """
+    beta = beta if beta > NOTHING * alpha else 0.0
     s = _thresholds(e, K, alpha, beta)
     p = np.asarray(np.count_nonzero(2 * alpha - 2 * (alpha - beta) * s > e, axis=-1))
     share = (2 * alpha - _mean_of_first(e, p)) / (2 * (alpha - beta) + 2 * beta * K / np.maximum(p, 1))
@@ -115,6 +116,7 @@ def even_hinge(e: Array, K: int, alpha: float, beta: float) -> Shares:
     """
     if e.shape[-1] == 0:
         return thresholded(e, K, alpha)
+    beta = beta if beta > NOTHING * alpha else 0.0
     s = _thresholds(e, K, alpha, beta)
     root = np.sqrt(np.minimum(s, 1.0))
     # alpha / (2 sqrt s) > e_k - 2 beta s, multiplied out for s = 0
