@@ -39,13 +39,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.optimize
-import torch
 
 from spectral_ssl import linalg
+from spectral_ssl.alpha_cl._live_search import (
+    COLUMNS,
+    GapCertificate,
+    Point,
+    Search,
+    certify,
+    descend,
+    reduced,
+    smoothings,
+)
 from spectral_ssl.alpha_cl._one_layer import OneLayer
 from spectral_ssl.alpha_cl.contrast import Contrast
-from spectral_ssl.alpha_cl.family import Triplet
 from spectral_ssl.alpha_cl.rules import AlphaRule, PairLoss
 from spectral_ssl.embedding import Array, Embedding
 from spectral_ssl.errors import DataError, NotClosedForm
@@ -53,51 +60,11 @@ from spectral_ssl.errors import DataError, NotClosedForm
 __all__ = ["GapCertificate", "LiveOptimum", "gap_certificate", "live_optimum"]
 
 TOL = 1e-7  # of the decrease from collapse: where the search ends
-MEMORY = 30  # steps that L-BFGS remembers
-POLISH = 10  # steps on the gradient alone
-COLUMNS = 16  # of W at the start, or all there are
-EFFORT = 500  # iterations of L-BFGS between two certificates
 STAIRS = 12  # certificates, each after columns it asked for
 STARTS = 4  # seeded ones where the columns are too few for the convex problem
-KEPT = 1e-12  # eigenvalues of G below this share of r are dropped from the search
 RANK_TOL = 1e-6  # and below this share of tr G not counted, where the loss allows: L-BFGS leaves the root of its gap
 LEVEL_TOL = 1e-3  # eigenvalues of C this near the largest, of the largest, are level with it: the same, and open kinks
-SMOOTHING = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)  # mu, of the spread of u at the start
 SOURCE = "Tian 2022 (gradient theorem); convexity in WW' and certificate derived here"
-
-
-@dataclass(frozen=True)
-class _SmoothTriplet(PairLoss):
-    """F_mu(u) = mu sum_j log(1 + e^{(u_j + m) / mu})."""
-
-    margin: float
-    mu: float
-
-    convex = True
-    row_sum = "free"
-
-    def rows(self, u: torch.Tensor) -> torch.Tensor:
-        x = (u + self.margin) / self.mu
-        return self.mu * torch.logaddexp(x, torch.zeros_like(x)).sum(dim=1)
-
-    def slope(self, u: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid((u + self.margin) / self.mu)
-
-
-@dataclass(frozen=True, eq=False)
-class GapCertificate:
-    """A proof that a loss is near its minimum: lower_bound <= L* <= value, gap = value - lower_bound.
-
-    eigenvalues (D,): of C_alpha[x] at the alpha of the proof, largest first. energy: E_alpha(W) = h tr(W'CW). rounding:
-    the part of the gap that stands for float64, so that the bound holds for the computed numbers.
-    """
-
-    value: float
-    lower_bound: float
-    gap: float
-    eigenvalues: Array
-    energy: float
-    rounding: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +159,7 @@ def gap_certificate(W: Any, X: Any, contrast: Contrast, rule: AlphaRule, *, radi
         raise DataError(f"W must be a finite array of shape ({D}, K) for the {D} columns of X, got shape {W.shape}")
     if (size := float((W**2).sum())) > radius * (1 + 1e-9):
         raise DataError(f"W has |W|_F^2 = {size:.6g}, outside the ball of {radius:g}; scale it down")
-    return _certify(problem, problem.basis.T @ W, radius).proof
+    return certify(problem, problem.basis.T @ W, radius).proof
 
 
 def live_optimum(
@@ -221,147 +188,14 @@ def live_optimum(
     return _solve(problem, float(radius), None if K is None else int(K), float(tol), seed)
 
 
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """W (d, k) in the basis of the problem, its proof, C (d, d) with its eigenpairs, and the rule behind its alpha."""
-
-    W: Array
-    proof: GapCertificate
-    C: Array
-    values: Array
-    vectors: Array
-    rule: AlphaRule
-
-
-class _Search:
-    """The lowest loss and the highest bound met so far, and what is left between them."""
-
-    def __init__(self, problem: OneLayer, radius: float, tol: float) -> None:
-        self.problem, self.radius, self.tol = problem, radius, tol
-        self.collapsed = self.primal = self.dual = _certify(problem, np.zeros((problem.d, 1)), radius)
-
-    def judge(self, problem: OneLayer, W: Array, truth: PairLoss | None = None) -> _Point:
-        point = _certify(problem, W, self.radius, truth)
-        if point.proof.value < self.primal.proof.value:
-            self.primal = point
-        if point.proof.lower_bound > self.dual.proof.lower_bound:
-            self.dual = point
-        return point
-
-    @property
-    def gap(self) -> float:
-        return max(self.primal.proof.value - self.dual.proof.lower_bound, 0.0)
-
-    @property
-    def decrease(self) -> float:
-        return self.collapsed.proof.value - self.primal.proof.value
-
-    @property
-    def closed(self) -> bool:
-        """Whether the gap is `tol` of the decrease, or all rounding."""
-        return self.closes(self.primal.proof.value)
-
-    def closes(self, value: float) -> bool:
-        """The same of a loss of `value`."""
-        enough = max(self.tol * (self.collapsed.proof.value - value), 2 * self.dual.proof.rounding)
-        return value - self.dual.proof.lower_bound <= enough
-
-    def climb(self, problem: OneLayer, W: Array, t: float, stairs: int, truth: PairLoss | None = None) -> Array:
-        """Descend from W with slack t, look where the certificate is open, add columns there, and again."""
-        before = math.inf
-        for _ in range(stairs):
-            W, t = descend(problem, W, t, self.radius, 0.1 * self.tol * self.decrease)
-            W = reduced(W, KEPT)
-            point = self.judge(problem, W, truth)
-            if self.closed or not point.proof.gap < 0.9 * before:
-                break
-            before = point.proof.gap
-            W, t = _grown(problem, point, W, t, self.radius)
-        return W
-
-
-def _certify(problem: OneLayer, W: Array, radius: float, truth: PairLoss | None = None) -> _Point:
-    """The certificate at W (d, k). truth: the loss itself where the problem is a smoothing of it."""
-    h, (d, k) = problem.h, W.shape
-    s = problem.sweep(W, dual=truth)
-    values, U = linalg.eigh(s.product)
-    energy = h * float((W * (s.product @ W)).sum())
-    value = s.value if truth is None else problem.of(truth).value(W)
-    rounding = s.rounding(h, radius, (d, k))
-    most = h * radius * max(float(values[-1]), 0.0)
-    bound = s.value + energy - most if truth is None else -most - s.conjugate
-    lower = min(bound - rounding, value)
-    spectrum = np.sort(np.append(values, np.zeros(problem.basis.shape[0] - d)))[::-1]
-    proof = GapCertificate(value, lower, value - lower, spectrum, energy, rounding)
-    return _Point(W, proof, s.product, values[::-1], U[:, ::-1], problem.rule)
-
-
-def descend(problem: OneLayer, W: Array, t: float, radius: float, enough: float) -> tuple[Array, float]:
-    """L-BFGS over (B, s) with W = sqrt(r) B / nu, t = sqrt(r) s / nu, nu^2 = |B|^2 + s^2: no constraint is left.
-
-    dL/dW = -2 h C W =: g and y = <g, W> / r give dL/dB = sqrt(r) (g - y W) / nu, dL/ds = -sqrt(r) y t / nu. The search
-    ends at a gradient of `enough`. Where differences of L are rounding before that, its last model of the curvature
-    goes on as Newton's method on the gradient, as long as that falls.
-    """
-    shape, root = W.shape, math.sqrt(radius)
-
-    def both(x: Array) -> tuple[float, Array]:
-        nu = float(np.linalg.norm(x))
-        W, t = root / nu * x[:-1].reshape(shape), root / nu * x[-1]
-        s = problem.sweep(W, W)
-        g = -2 * problem.h * s.product
-        y = float((g * W).sum()) / radius
-        return s.value, root / nu * np.append((g - y * W).ravel(), -y * t)
-
-    size = math.sqrt(W.size + 1)
-    options = {"maxiter": EFFORT, "maxfun": 2 * EFFORT, "ftol": 0.0, "gtol": enough / size, "maxcor": MEMORY}
-    done = scipy.optimize.minimize(both, np.append(W.ravel(), t) / root, jac=True, method="L-BFGS-B", options=options)
-    x, g = done.x, done.jac
-    for _ in range(POLISH):
-        if np.linalg.norm(g) <= enough or done.nit == 0:
-            break
-        y = x - done.hess_inv @ g
-        _, f = both(y)
-        if not np.linalg.norm(f) * np.linalg.norm(y) < 0.7 * np.linalg.norm(g) * np.linalg.norm(x):
-            break
-        x, g = y, f
-    x = x * root / np.linalg.norm(x)
-    return x[:-1].reshape(shape), float(x[-1])
-
-
-def reduced(W: Array, share: float) -> Array:
-    """W turned so that its columns are orthogonal, the largest first; those of less |w|^2 than a share are left out."""
-    U, s, _ = linalg.svd(W)
-    keep = s**2 > share * max(float((s**2).sum()), 1e-300)
-    keep[0] = True
-    return np.asarray(linalg.fix_signs(U[:, keep]) * s[keep])
-
-
-def _grown(problem: OneLayer, point: _Point, W: Array, t: float, radius: float) -> tuple[Array, float]:
-    """W with the eigenvectors of C above the mean level of its columns, at the best of a few sizes.
-
-    The slack is one more direction, of level 0.
-    """
-    level = point.proof.energy / (problem.h * radius)
-    new = point.vectors[:, point.values > max(level, 0.0)][:, :COLUMNS]
-    slack = t if level > 0 else max(abs(t), 0.1 * math.sqrt(radius))
-    points = []
-    for size in (0.3, 0.1, 0.03, 0.01, 0.001):
-        B = np.hstack([W, size * math.sqrt(radius / max(new.shape[1], 1)) * new])
-        scale = math.sqrt(radius / (float((B**2).sum()) + slack**2))
-        points.append((problem.value(scale * B), scale * B, scale * slack))
-    _, W, t = min(points, key=lambda found: found[0])
-    return W, t
-
-
 def _solve(problem: OneLayer, radius: float, K: int | None, tol: float, seed: int) -> LiveOptimum:
-    search = _Search(problem, radius, tol)
+    search = Search(problem, radius, tol)
     V, root = search.collapsed.vectors, math.sqrt(radius)
     search.judge(problem, root * V[:, :1])  # the optimum where alpha is fixed
     if not search.closed:
         k = min(problem.d, COLUMNS)
         W, t = root * math.sqrt(0.8 / k) * V[:, :k], root * math.sqrt(0.2)
-        for smooth, truth in _smoothings(problem, radius):
+        for smooth, truth in smoothings(problem, radius):
             W = search.climb(smooth, W, t, STAIRS, truth)
             t = math.sqrt(max(radius - float((W**2).sum()), 0.0))
             if search.closed:
@@ -373,21 +207,12 @@ def _solve(problem: OneLayer, radius: float, K: int | None, tol: float, seed: in
         narrow = []
         for W in starts:
             W = W * root * math.sqrt(0.8) / np.linalg.norm(W)
-            for smooth, _ in _smoothings(problem, radius):
-                W, _ = descend(smooth, W, root * math.sqrt(0.2), radius, 0.1 * tol * search.decrease)
-            narrow.append(_certify(problem, W, radius))
+            for smooth, _ in smoothings(problem, radius):
+                W, _ = descend(smooth, W, root * math.sqrt(0.2), radius, search.enough)
+            narrow.append(certify(problem, W, radius))
         search.primal = min(narrow, key=lambda point: point.proof.value)
         search.dual = max([search.dual, *narrow], key=lambda point: point.proof.lower_bound)
     return _record(search, K, wide)
-
-
-def _smoothings(problem: OneLayer, radius: float) -> list[tuple[OneLayer, PairLoss | None]]:
-    """The problems to solve one after the other, and the loss that they approach where it is not their own."""
-    rule = problem.rule
-    if not isinstance(rule, Triplet):
-        return [(problem, None)]
-    spread = abs(rule.margin) + radius * float(linalg.svd(problem.Y)[1][0]) ** 2 / len(problem.Y)
-    return [(problem.of(_SmoothTriplet(rule.margin, share * spread)), rule) for share in SMOOTHING]
 
 
 def _rank(W: Array) -> int:
@@ -395,7 +220,7 @@ def _rank(W: Array) -> int:
     return int((squares > RANK_TOL * squares.sum()).sum())
 
 
-def _record(search: _Search, K: int | None, wide: _Point) -> LiveOptimum:
+def _record(search: Search, K: int | None, wide: Point) -> LiveOptimum:
     problem, radius, dual = search.problem, search.radius, search.dual
     W, value = reduced(search.primal.W, 0.0), search.primal.proof.value
     less = reduced(W, RANK_TOL)

@@ -37,9 +37,10 @@ from typing import Any, Literal
 import numpy as np
 
 from spectral_ssl import linalg
+from spectral_ssl.alpha_cl._live_search import descend
 from spectral_ssl.alpha_cl._one_layer import OneLayer, factor
 from spectral_ssl.alpha_cl.contrast import Contrast
-from spectral_ssl.alpha_cl.live import check_problem, descend
+from spectral_ssl.alpha_cl.live import check_problem
 from spectral_ssl.alpha_cl.rules import AlphaRule
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
@@ -164,7 +165,7 @@ class _Run:
         g, U = linalg.eigh(mixed)
         Q = U[:, g > FACE * self.radius]
         W, t = Q.T @ factor(mixed), math.sqrt(max(self.radius - float(np.trace(mixed)), FACE * self.radius))
-        W, _ = descend(self.problem.within(Q), W, t, self.radius, enough)
+        W, _ = descend(self.problem.within(Q), W, t, self.radius, lambda _: enough)
         self.G = Q @ (W @ W.T) @ Q.T
 
     def _worst(self, C: Array) -> tuple[Array, float]:
