@@ -62,6 +62,7 @@ LIVE = 1e-6  # of the largest |s_k| |f_k|: units below it are not read, or see n
 RANK = 1e-4  # of the largest singular value of the live rows of W_1
 RESTARTS, ROUNDING = 6, 1e-13  # of L-BFGS, as long as each gains more than a share of E that rounding explains
 FADED = 1e-2  # of the largest row of W_1: a row below it, not stationary yet, is on its way to 0
+PARALLEL = 1 - 1e-4  # cosine of rows of W_1 that are on their way to one atom
 ZERO = 1e-12  # of the unit of E: an energy below it is 0
 SIMPLE = 1e-7  # of the top eigenvalue of C_alpha[f]: a gap below it is none
 
@@ -220,9 +221,9 @@ def _ascended(energy: ReluEnergy, W: Array, norm: Norm, n_outputs: int, max_iter
     bases: list[Array | None] = [None] * n_hidden
     W = _climb(energy, _normed(W, norm), bases, norm, max_iter, course)
     found = _judged(energy, W, norm, n_outputs, (), course)
-    if norm == "frobenius" and found.kind == "unfinished":  # units that nobody reads shrink to 0, ever more slowly
-        sizes = np.linalg.norm(W, axis=1)
-        bases = [empty if size < FADED * sizes.max() else None for size in sizes]
+    if norm == "frobenius" and found.kind == "unfinished":
+        W = _merged(energy, W)
+        bases = [None if row.any() else empty for row in W]
         W = _climb(energy, W, bases, norm, max_iter, course)
         found = _judged(energy, W, norm, n_outputs, (), course)
     for cosine in BOUNDARY:
@@ -299,6 +300,24 @@ def _climb(
             break
         best = found.fun
     return _normed(weights(c), norm)
+
+
+def _merged(energy: ReluEnergy, W: Array) -> Array:
+    """W with rows that fade set to 0, and those that become one atom put into the longest of them: same norm, same E.
+
+    Units that nobody reads shrink to 0, and units of one atom turn to each other, ever more slowly: E is flat there.
+    """
+    s, sizes = energy.direction(W)[1], np.linalg.norm(W, axis=1)
+    found = np.zeros_like(W)
+    left = [k for k in np.argsort(-sizes) if sizes[k] >= FADED * sizes.max()]
+    while left:
+        first = left[0]
+        alike = [k for k in left if s[k] * s[first] > 0 and W[k] @ W[first] > PARALLEL * sizes[k] * sizes[first]]
+        alike = alike or [first]
+        found[first] = W[first] / sizes[first] * np.linalg.norm(sizes[alike])
+        left = [k for k in left if k not in alike]
+    found /= np.linalg.norm(found)
+    return found
 
 
 def _near(X: Array, W: Array, cosine: float) -> tuple[tuple[int, int], ...]:

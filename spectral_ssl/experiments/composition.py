@@ -88,7 +88,7 @@ def alpha_relu(
         report.payload["ranks"] = ranks
         report.payload["notes"] += [
             "ranks above 1 under the norm of W_1 were looked for on dense clusters and "
-            + ("not seen" if max(ranks["frobenius"]["ranks"]) <= 1 else "seen"),
+            + ("not seen" if _most(ranks["frobenius"]) <= 1 else "seen"),
             "W_1 is clamped to be non-negative in the toy, so that its linear net is nearly its ReLU net",
         ]
         report.payload["curves"] = _curves(starts, steps)
@@ -149,13 +149,14 @@ def _ranks(starts: int, seed: int, report: Report) -> dict[str, Any]:
     linear = float(graph.spectrum(1, X=X).values[0]) / 2
     for norm, words in NORMS.items():
         runs = [ascend_relu(energy, 6, norm=norm, seed=seed + k) for k in range(starts)]  # type: ignore[arg-type]
-        counted = Counter((run.rank, run.kind) for run in runs)
+        ended = [run for run in runs if run.kind in ("smooth", "kink")]  # a rank is of a point that is stationary
+        counted = Counter((run.rank, run.kind) for run in ended)
         for (rank, kind), n in sorted(counted.items()):
             report.add({"norm": words, "rank_seen": rank, "kind": kind, "runs": n})
         found[norm] = {
-            "ranks": [run.rank for run in runs],
+            "ranks": [run.rank for run in ended],
             "kinds": dict(Counter(run.kind for run in runs)),
-            "of_linear": [run.value / linear for run in runs],
+            "of_linear": [run.value / linear for run in ended],
         }
         report.task.advance(text=f"clusters, {words}")
     return found
@@ -208,7 +209,6 @@ def _answer(
         else:
             told.append(f"{P} patterns nowhere up to {spreads[-1]:g}")
     fixed, rowwise = ranks["frobenius"], ranks["per_filter"]
-    n = len(fixed["ranks"])
     kinks = rowwise["kinds"].get("kink", 0)
     toy = [row for row in rows if "loss" in row]
     covered = "; ".join(
@@ -218,10 +218,14 @@ def _answer(
     )
     return (
         f"With alpha fixed composition wins for {'; '.join(told)}; the best ascents meet the closed form to "
-        f"{times(missed)}. On clusters W_1 ends at rank {max(fixed['ranks'])} at most in {n} runs under its own norm, "
-        f"and at rank up to {max(rowwise['ranks'])} where each row has its norm, {kinks} of {n} runs on an activation "
-        f"boundary. In the toy, medians of coverage over the nets: {covered}."
+        f"{times(missed)}. On clusters W_1 ends at rank {_most(fixed)} at most in {len(fixed['ranks'])} runs under its "
+        f"own norm, and at rank up to {_most(rowwise)} in {len(rowwise['ranks'])} where each row has its norm, {kinks} "
+        f"of them on an activation boundary. In the toy, medians of coverage over the nets: {covered}."
     )
+
+
+def _most(found: dict[str, Any]) -> int:
+    return max(found["ranks"], default=0)
 
 
 def _curves(starts: int, steps: int) -> list[dict[str, Any]]:
