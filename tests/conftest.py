@@ -1,4 +1,5 @@
 import os
+import sys
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: before numpy counts them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,3 +20,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     item.user_properties[:] = [
         (name, value.item() if isinstance(value, np.generic) else value) for name, value in item.user_properties
     ]
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """A network drawn in a test is the same whichever worker runs it, and after whichever others."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -193,17 +193,20 @@ class Network(Encoder):
     def probe(self, n: int, *, replay: bool) -> tuple[bool, bool]:
         """Whether the first n rows are the same at a second evaluation, and whether buffers stay as they are.
 
-        replay: with the random numbers of the first again.
+        replay: with the random numbers of the first again. A buffer that is written to does not stay, even where the
+        same numbers come back: a power iteration at its fixed point moves again with the next weights.
         """
         assert self.network is not None
         with self.untouched(), torch.no_grad():
-            state, before = self.random.state, [b.clone() for b in self.network.buffers()]
+            state, buffers = self.random.state, list(self.network.buffers())
+            before, written = [b.clone() for b in buffers], [b._version for b in buffers]
             first = self.rows(np.arange(n))
             if replay:
                 self.random.state = state
             again = self.rows(np.arange(n))
             after = list(self.network.buffers())
-            kept = len(after) == len(before) and all(map(torch.equal, before, after))
+            same = len(after) == len(buffers) and all(a is b for a, b in zip(after, buffers, strict=True))
+            kept = same and written == [b._version for b in after] and all(map(torch.equal, before, after))
         rounding = torch.finfo(self.autocast or self.input_dtype).eps ** 0.5
         return torch.allclose(first, again, rtol=0, atol=rounding * float(first.abs().max()), equal_nan=True), kept
 
