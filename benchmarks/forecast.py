@@ -57,7 +57,7 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "schedule": "cosine",
     "batch_size": 128,
-    "max_iter": 700,
+    "max_iter": 3000,
     "dtype": "float32",
 }
 LOSSES: dict[str, Callable[[], Any]] = {"vicreg": ss.VICReg, "infonce": ss.InfoNCE, "barlow_twins": ss.BarlowTwins}
@@ -226,7 +226,7 @@ def trained(name: str, label: str, loss: str, seed: int) -> dict[str, Any]:
     R, R_held = represented(train.X), represented(test.X)
     return {
         "data": name, "relation": label, "loss": loss, "seed": seed, "batch_size": TRAINING["batch_size"],
-        "seconds": seconds,
+        "max_iter": TRAINING["max_iter"], "seconds": seconds,
         "accuracy": linear_probe_score(Z, train.y, held, test.y, classification=True),
         "knn_accuracy": knn_score(Z, train.y, held, test.y, classification=True),
         "knn_representation": knn_score(R, train.y, R_held, test.y, classification=True),
@@ -317,6 +317,7 @@ def few_free(graph: Graph, related: Dataset, seed: int) -> float:
 
 
 _free: dict[Graph, np.ndarray] = {}
+SHORTER = "accuracy of shorter trainings"
 BY_LOSS = ("forecast", f"forecast, {FEW} labels")  # scores that know the loss
 SCORES = (
     *BY_LOSS, "visible, no labels",
@@ -326,9 +327,15 @@ SCORES = (
 
 
 def summary(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Spearman's coefficient of every score with the accuracy of trained encoders, per data set and loss."""
+    """Spearman's coefficient of every score with the accuracy of trained encoders, per data set, loss and steps."""
+    lengths = sorted({run["max_iter"] for run in record["trainings"]}, reverse=True)
+    return [row for max_iter in lengths for row in summary_of(record, max_iter)]
+
+
+def summary_of(record: dict[str, Any], max_iter: int) -> list[dict[str, Any]]:
     out = []
-    runs = record["trainings"]
+    runs = [run for run in record["trainings"] if run["max_iter"] == max_iter]
+    shorter = [run for run in record["trainings"] if run["max_iter"] < max_iter]
     for name in dict.fromkeys(row["data"] for row in record["forecasts"]):
         told = {row["relation"]: row for row in record["forecasts"] if row["data"] == name}
         losses = dict.fromkeys(run["loss"] for run in runs if run["data"] == name)
@@ -348,7 +355,8 @@ def summary(record: dict[str, Any]) -> list[dict[str, Any]]:
             # of one training each: repetitions serve to know the target better
             seconds = float(np.sum([means(runs, name, one, "seconds", told)[label] for one in of for label in labels]))
             row: dict[str, Any] = {
-                "data": name, "loss": loss, "relations": len(labels), "better_half": int(near.sum()),
+                "data": name, "loss": loss, "max_iter": max_iter,
+                "relations": len(labels), "better_half": int(near.sum()),
                 "accuracy_least": float(accuracy.min()), "accuracy_median": float(np.median(accuracy)),
                 "accuracy_most": float(accuracy.max()),
                 "train_seconds": seconds,
@@ -359,6 +367,10 @@ def summary(record: dict[str, Any]) -> list[dict[str, Any]]:
             for other in losses:
                 if other != loss and loss in losses:  # what an order that knows nothing of the loss can reach
                     columns[f"accuracy by {other}"] = [reached[other][label] for label in labels]
+            for steps in {run["max_iter"] for run in shorter} if loss in losses else ():  # a rival: to train for less
+                brief = means([run for run in shorter if run["max_iter"] == steps], name, loss, "accuracy", told)
+                if len(brief) == len(told):
+                    columns[SHORTER] = [brief[label] for label in labels]
             for score, values in columns.items():
                 row |= ranked(score, np.asarray(values, dtype=float).reshape(len(labels), -1), accuracy, near)
                 spent = [known(told[label], score, of, ": seconds", np.sum) for label in labels]
@@ -417,12 +429,13 @@ def means(runs: list[dict[str, Any]], name: str, loss: str, key: str, labels: An
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A row for every score, a column for every data set and loss."""
-    heads = [f"{row['data'][:11]} {row['loss'][:6]}" for row in rows]
+    heads = [f"{row['data'][:7]} {row['loss'][:6]} {row['max_iter']}" for row in rows]
     lines = [f"{'Spearman (better half alone)':42}" + "".join(f"{head:>20}" for head in heads)]
     for key in (
         *SCORES,
         "rankme",
         "rankme_representation",
+        SHORTER,
         *(f"accuracy by {loss}" for loss in LOSSES),
         "one seed by another",
         "ceiling",
@@ -440,7 +453,9 @@ def train_all(names: list[str], losses: list[str], seeds: int, kept: Path) -> No
         for name in names:
             for label in relations(name):
                 for loss in losses:
-                    key = {"data": name, "relation": label, "loss": loss, "seed": seed}
+                    key = {
+                        "data": name, "relation": label, "loss": loss, "seed": seed, "max_iter": TRAINING["max_iter"],
+                    }  # fmt: skip
                     record = stored(kept)
                     if any(all(row[k] == v for k, v in key.items()) for row in record["trainings"]):
                         continue
@@ -477,9 +492,11 @@ def main() -> None:
     parser.add_argument("--losses", default=",".join(LOSSES))
     parser.add_argument("--train", action="store_true", help="train what is not on record yet")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of every relation and loss")
+    parser.add_argument("--max-iter", type=int, default=TRAINING["max_iter"], help="steps of each training")
     parser.add_argument("--json", type=Path, default=RESULTS, help="the record")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", SpectralWarning)
+    TRAINING["max_iter"] = arguments.max_iter
     names = [name for name in arguments.data.split(",") if name]
     if arguments.train:
         train_all(names, arguments.losses.split(","), arguments.seeds, arguments.json)

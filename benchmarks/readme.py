@@ -261,12 +261,14 @@ def alpha_line(record: dict[str, Any]) -> str:
 
 
 def alpha_live_line(record: dict[str, Any]) -> str:
-    told = []
-    for n in dict.fromkeys(r["rows"] for r in record["rows"]):
-        for tau in dict.fromkeys(r["temperature"] for r in record["rows"]):
-            here = [r for r in record["rows"] if r["rows"] == n and r["temperature"] == tau]
-            descent = {r["level"]: r["ratio"] for r in here if r["how"] == "gradient descent"}
-            told.append(f"{n} views, temperature {tau:g}: {times(descent[1e-2])} to 1e-2, {times(descent[1e-6])} to 1e-6")
+    ratios: dict[tuple[int, float], dict[float, float | None]] = {}
+    for r in record["rows"]:
+        if r["how"] == "gradient descent":
+            ratios.setdefault((r["rows"], r["temperature"]), {})[r["level"]] = r["ratio"]
+    told = [
+        f"{n} views, temperature {tau:g}: {times(ratio[1e-2])} to 1e-2, {times(ratio[1e-6])} to 1e-6"
+        for (n, tau), ratio in ratios.items()
+    ]
     return (
         "The certified optimum of a linear layer under alpha-CL: gradient descent, which proves nothing, takes so many "
         f"times as long to a relative excess ({'; '.join(told)})"
