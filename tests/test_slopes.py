@@ -1,4 +1,4 @@
-"""Losses and their slopes in numpy, against torch's differentiation of the methods and finite differences."""
+"""Losses of maps and their slopes in numpy, against torch's differentiation of the methods and finite differences."""
 
 from __future__ import annotations
 
@@ -41,29 +41,32 @@ METHODS = [
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_loss_and_slope_are_those_of_the_method(method: Any) -> None:
-    graph = relation()
-    Z = np.random.default_rng(1).standard_normal((24, 3)) + 0.5
-    at = torch.tensor(Z, requires_grad=True)
-    expected = sum(method.loss_terms(at, graph).values())
+    graph, rng = relation(), np.random.default_rng(1)
+    Q, B = rng.standard_normal((24, 7)) + 0.5, rng.standard_normal((7, 3))
+    at = torch.tensor(B, requires_grad=True)
+    expected = sum(method.loss_terms(torch.tensor(Q) @ at, graph).values())
     expected.backward()
-    loss, dZ = slope(method, graph)(Z)
+    loss, dB = slope(method, graph, Q)(B)
     assert loss == pytest.approx(float(expected.detach()), rel=SLOPE_TOL)
-    assert np.abs(dZ - at.grad.numpy()).max() <= SLOPE_TOL * np.abs(dZ).max()
+    assert np.abs(dB - at.grad.numpy()).max() <= SLOPE_TOL * np.abs(dB).max()
 
 
-def test_slope_of_sampled_negatives_is_that_of_the_sampled_loss() -> None:
-    """The sampled loss by a loop over rows and sample; its slope by central differences; its mean over all samples."""
+@pytest.mark.parametrize(("batch_size", "sizes"), [(9, [8, 8, 8]), (7, [6, 6, 6, 6]), (5, [5, 5, 5, 5, 4]), (40, [24])])
+def test_slope_in_batches_is_that_of_the_loss_in_batches(batch_size: int, sizes: list[int]) -> None:
+    """The loss of dealt rows by a loop over rows and batches; its slope by central differences."""
     graph, method, rng = relation(), ss.InfoNCE(temperature=0.4), np.random.default_rng(2)
     Y, E = rng.standard_normal((24, 3)), rng.standard_normal((24, 3))
-    evaluate = slope(method, graph, negatives=9, seed=5)
-    J = np.random.default_rng(5).permutation(24)[:9]
+    evaluate = slope(method, graph, np.eye(24), batch_size=batch_size, seed=5)
+    dealt = np.array_split(np.random.default_rng(5).permutation(24), len(sizes))
+    assert [J.size for J in dealt] == sizes
     A = graph.to_csr().toarray() * (1 - np.eye(24))
 
     def by_loop(Y: Any) -> float:
         Z, total = Y / np.linalg.norm(Y, axis=1)[:, None], 0.0
-        for i in range(24):
-            others = [np.exp(Z[i] @ Z[j] / 0.4) for j in J if j != i]
-            total += A[i].sum() * np.log(23 * np.mean(others)) - A[i] @ (Z @ Z[i]) / 0.4
+        for J in dealt:
+            for i in J:
+                others = [np.exp(Z[i] @ Z[j] / 0.4) for j in J if j != i]
+                total += A[i].sum() * np.log(23 * np.mean(others)) - A[i] @ (Z @ Z[i]) / 0.4
         return total
 
     h = 1e-5
@@ -72,12 +75,23 @@ def test_slope_of_sampled_negatives_is_that_of_the_sampled_loss() -> None:
     assert (dZ * E).sum() == pytest.approx((by_loop(Y + h * E) - by_loop(Y - h * E)) / (2 * h), rel=10 * SAMPLE_TOL)
 
 
+def test_batches_of_two_at_least() -> None:
+    graph = relation()
+    loss, dZ = slope(ss.InfoNCE(), graph, np.eye(24), batch_size=2)(np.random.default_rng(0).standard_normal((24, 3)))
+    assert np.isfinite(loss)
+    assert np.isfinite(dZ).all()
+    three = Graph.from_pairs([0, 1], [1, 2], 3)
+    loss, dZ = slope(ss.InfoNCE(), three, np.eye(3), batch_size=2)(np.random.default_rng(0).standard_normal((3, 3)))
+    assert np.isfinite(loss)
+    assert np.isfinite(dZ).all()
+
+
 def test_what_has_no_slope_is_refused() -> None:
     with pytest.raises(DataError, match="cosine"):
-        slope(ss.InfoNCE(similarity="dot"), relation())
+        slope(ss.InfoNCE(similarity="dot"), relation(), np.eye(24))
     with pytest.raises(DataError, match="resolved by a spectrum"):
-        slope(ss.VICReg(), relation())
+        slope(ss.VICReg(), relation(), np.eye(24))
     with pytest.raises(DataError, match="itself"):
-        slope(ss.InfoNCE(), Graph.from_adjacency(np.eye(4)))
-    with pytest.raises(DataError, match="negatives"):
-        slope(ss.InfoNCE(), relation(), negatives=1)
+        slope(ss.InfoNCE(), Graph.from_adjacency(np.eye(4)), np.eye(4))
+    with pytest.raises(DataError, match="batch_size"):
+        slope(ss.InfoNCE(), relation(), np.eye(24), batch_size=1)

@@ -190,9 +190,9 @@ def test_pairs_of_equal_labels_cannot_hand_the_labels_back() -> None:
     graph = ss.relations.labels(Dataset(name="noise", X=X, y=y))
     chart = network_chart(X, n_coordinates=120)
     found = forecast_score(graph, 1, y, X=X, method=ss.BarlowTwins(), chart=chart, steps=60)
-    assert found.n_labels == 160
+    assert found.n_labels == 144
     assert found.accuracy is not None
-    assert abs(found.accuracy - 0.5) < 4 * np.sqrt(0.25 / 160)  # four deviations of 160 coins
+    assert abs(found.accuracy - 0.5) < 4 * np.sqrt(0.25 / 144)  # four deviations of 144 coins
     z = chart.Q @ lazy_map(ss.BarlowTwins(), graph, chart.Q, 1, steps=60)[:, 0]
     hits = np.mean((z > 0) == (y == 1))
     assert max(hits, 1 - hits) > 0.8  # on the rows of the relation itself the same maps do tell
@@ -264,7 +264,7 @@ def test_paired_difference_is_taken_on_the_rows_both_have() -> None:
     a, b = (forecast_score(g, 2, y, X=X, n_labels=30) for g in (near, far))
     difference, error = paired_difference(a, b)
     assert difference == pytest.approx(np.mean(a.per_row - b.per_row))
-    assert error == pytest.approx(np.std(a.per_row - b.per_row, ddof=1) / np.sqrt(20))  # two folds of three
+    assert error == pytest.approx(np.std(a.per_row - b.per_row, ddof=1) / np.sqrt(18))  # three folds of five
     assert difference > 2 * error  # neighbours against pairs of chance
 
 
@@ -317,8 +317,8 @@ def test_options_that_do_not_fit_are_refused() -> None:
         forecast_score(graph, 2, y, X=X[:50])
     with pytest.raises(DataError, match="folds must be"):
         forecast_score(graph, 2, y, X=X, folds=1)
-    with pytest.raises(DataError, match="exceeds the 3 folds"):
-        forecast_score(graph, 2, y, X=X, judged=4)
+    with pytest.raises(DataError, match="exceeds the 5 folds"):
+        forecast_score(graph, 2, y, X=X, judged=6)
     with pytest.raises(DataError, match="steps must be"):
         forecast_score(graph, 2, y, X=X, steps=0)
     with pytest.raises(DataError, match="n_components >= 2"):

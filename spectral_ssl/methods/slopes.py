@@ -1,23 +1,26 @@
-"""The loss of an embedding and its slope, L(Z) and dL/dZ (N, K), as a function of numpy arrays.
+"""The loss of linear maps and its slope, L(QB) and dL/dB (q, K), as a function of numpy arrays B.
 
-What a descent over a model of its own asks for at every step (`theory.forecast`). Written out where a loss is descended
-often, with no graph of operations to record; any other method is differentiated by torch. With N' = N - ddof,
-Zc = HZ, E_kk = alpha (C_kk - 1) and E_jk = beta C_jk off the diagonal,
+What a descent over maps of given coordinates Q (N, q) asks for at every step (`theory.forecast`). Written out where a
+loss is descended often, with no graph of operations to record; any other method is differentiated by torch. VICReg and
+Barlow Twins see Q by its moments alone, so that a step costs q^2 K whatever N is. With S = Q'HQ / (N - ddof),
+C = B'SB, E_kk = alpha (C_kk - 1) and E_jk = beta C_jk off the diagonal,
 
-    VICReg, squared    C = Zc'Zc / N',   dL/dZ = (4 / N') Zc E + (4 gamma / N) L Z                  (L the Laplacian)
+    VICReg, squared    dL/dB = 4 SBE + (4 gamma / N) Q'LQ B                                         (L the Laplacian)
 
-with Y = Z centred by degree, M = Y'AY, S = diag(Y'diag(deg)Y), C = S^-1/2 M S^-1/2, and G the slope in C, G_kk =
-2 (C_kk - 1) and G_jk = 2 lambda C_jk off the diagonal,
+with Q_d = Q centred by degree, M = Q_d'A Q_d, D = Q_d'diag(deg) Q_d, s = diag(B'DB), C = s^-1/2 B'MB s^-1/2, and G the
+slope in C, G_kk = 2 (C_kk - 1) and G_jk = 2 lambda C_jk off the diagonal,
 
-    Barlow Twins       dL/dZ = 2 AY S^-1/2 G S^-1/2 - 2 diag(deg) Y diag(sum_l G_kl C_kl / S_k)
+    Barlow Twins       dL/dB = 2 MB s^-1/2 G s^-1/2 - 2 DB diag(sum_l G_kl C_kl / s_k)
 
-whose columns sum to 0 as 1'AY = deg'Y = 0, so that centring adds nothing to it. InfoNCE compares with a sample J of m
-rows, drawn once, in place of all (all where m >= N):
+InfoNCE needs the rows z_i = y_i / |y_i| of Y = QB themselves, dL/dB = Q'dL/dY. It compares row i with those of its own
+batch J(i), into which the rows are dealt once (all are one batch where batch_size >= N):
 
-    L = sum_i { -(Az)_i'z_i / tau + d_i log [(N - 1) mean_{j in J, j != i} exp(z_i'z_j / tau)] },   z_i = y_i / |y_i|
-    dL/dy_i = (I - z_i z_i') g_i / |y_i|,   g = (-2 Az + P z_J + P'z) / tau,   P_ij = d_i softmax_J (z_i'z_j / tau)
+    L = sum_i { -(Az)_i'z_i / tau + d_i log [(N - 1) mean_{j in J(i), j != i} exp(z_i'z_j / tau)] },   z_i = y_i / |y_i|
+    dL/dy_i = (I - z_i z_i') g_i / |y_i|,   g = (-2 Az + Pz + P'z) / tau,   P_ij = d_i softmax_J(i) (z_i'z_j / tau)
 
-The mean over J estimates that over all rows; its logarithm is too small by O(1/m). Derived here.
+The mean over a batch estimates that over all rows; its logarithm is too small by O(1/batch_size). Every row is a
+negative in as many terms as it has negatives: of one sample that all rows are compared with, those outside would be
+drawn to their partners and driven from nothing. Derived here.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from spectral_ssl.methods.barlow_twins import BarlowTwins
 from spectral_ssl.methods.base import Method
 from spectral_ssl.methods.infonce import InfoNCE
 from spectral_ssl.methods.vicreg import VICReg
+from spectral_ssl.moments import Moments
 
 __all__ = ["Slope", "slope"]
 
@@ -44,99 +48,112 @@ Slope = Callable[[Array], tuple[float, Array]]
 TINY = float(np.finfo(np.float64).tiny)
 
 
-def slope(method: Method, graph: Graph, *, negatives: int | None = None, seed: int = 0) -> Slope:
-    """Z (N, K) -> (L(Z), dL/dZ). negatives: m rows that InfoNCE compares with, drawn with `seed`; None takes all.
+def slope(method: Method, graph: Graph, Q: Array, *, batch_size: int | None = None, seed: int = 0) -> Slope:
+    """B (q, K) -> (L(QB), dL/dB), Q (N, q).
+
+    batch_size: rows that InfoNCE compares at most, dealt with `seed`; None takes all.
 
     Raises DataError for InfoNCE of dot products, which has no minimum without a bound on the weights, and for a
     relation of self-pairs alone under InfoNCE, which leaves them out.
     """
-    if negatives is not None:
-        check_int(negatives, "negatives", low=2)
+    if batch_size is not None:
+        check_int(batch_size, "batch_size", low=2)
     if isinstance(method, VICReg) and method.form == "squared" and method.weighting == "none":
         if method.invariance is None:
             raise DataError("invariance=None is resolved by a spectrum: pass method.resolve(spectrum, n_components)")
-        return _vicreg(method, graph, method.invariance)
+        return _vicreg(method, Moments.from_arrays(Q, graph), method.invariance)
     if isinstance(method, BarlowTwins) and method.normalized:
-        return _barlow_twins(method, graph)
+        return _barlow_twins(method, Moments.from_arrays(Q, graph))
+    if isinstance(method, InfoNCE) and method.similarity != "cosine":
+        raise DataError("similarity='dot' has no minimum over embeddings of any size; take similarity='cosine'")
     if isinstance(method, InfoNCE):
-        if method.similarity != "cosine":
-            raise DataError("similarity='dot' has no minimum over embeddings of any size; take similarity='cosine'")
-        return _infonce(method, graph, negatives, seed)
-    return _by_torch(method, graph)
+        of_rows = _infonce(method, graph, batch_size, seed)
+        Q = Q if batch_size is None else Q.astype(np.float32)  # batches are no better than that
+    else:
+        of_rows = _by_torch(method, graph)
 
-
-def _vicreg(method: VICReg, graph: Graph, gamma: float) -> Slope:
-    N, deg = graph.n_samples, graph.degree[:, None]
-    alpha, beta, free = method.variance, method.covariance, N - method.ddof
-
-    def evaluate(Z: Array) -> tuple[float, Array]:
-        Zc = Z - Z.mean(axis=0)
-        C = Zc.T @ Zc / free
-        LZ = deg * Z - graph.matmul(Z)
-        E = beta * C
-        np.fill_diagonal(E, alpha * (C.diagonal() - 1))
-        off = C - np.diag(C.diagonal())
-        loss = alpha * ((C.diagonal() - 1) ** 2).sum() + beta * (off**2).sum() + 2 * gamma / N * (Z * LZ).sum()
-        return float(loss), 4 / free * Zc @ E + 4 * gamma / N * LZ
+    def evaluate(B: Array) -> tuple[float, Array]:
+        loss, dY = of_rows((Q @ B.astype(Q.dtype)).astype(np.float64))
+        return loss, (Q.T @ dY.astype(Q.dtype)).astype(np.float64)
 
     return evaluate
 
 
-def _barlow_twins(method: BarlowTwins, graph: Graph) -> Slope:
-    deg, s = graph.degree, graph.total_weight
+def _vicreg(method: VICReg, m: Moments, gamma: float) -> Slope:
+    alpha, beta = method.variance, method.covariance
+    S, L = m.scatter / (m.n_samples - method.ddof), 2 * gamma / m.n_samples * m.laplacian
 
-    def evaluate(Z: Array) -> tuple[float, Array]:
-        Y = Z - deg @ Z / s
-        AY = graph.matmul(Y)
-        S = np.maximum(deg @ Y**2, TINY)
-        size = 1 / np.sqrt(S)
-        C = size[:, None] * (Y.T @ AY) * size
+    def evaluate(B: Array) -> tuple[float, Array]:
+        SB, LB = S @ B, L @ B
+        C = B.T @ SB
+        E = beta * C
+        np.fill_diagonal(E, alpha * (C.diagonal() - 1))
+        off = C - np.diag(C.diagonal())
+        loss = alpha * ((C.diagonal() - 1) ** 2).sum() + beta * (off**2).sum() + (B * LB).sum()
+        return float(loss), 4 * SB @ E + 2 * LB
+
+    return evaluate
+
+
+def _barlow_twins(method: BarlowTwins, m: Moments) -> Slope:
+    M, D = m.adjacency_centred, m.degree_scatter
+
+    def evaluate(B: Array) -> tuple[float, Array]:
+        MB, DB = M @ B, D @ B
+        s = np.maximum((B * DB).sum(axis=0), TINY)
+        size = 1 / np.sqrt(s)
+        C = size[:, None] * (B.T @ MB) * size
         G = 2 * method.redundancy * C
         np.fill_diagonal(G, 2 * (C.diagonal() - 1))
         off = C - np.diag(C.diagonal())
         loss = ((C.diagonal() - 1) ** 2).sum() + method.redundancy * (off**2).sum()
-        dZ = 2 * AY @ (size[:, None] * G * size) - 2 * deg[:, None] * Y * ((G * C).sum(axis=1) / S)
-        return float(loss), dZ
+        return float(loss), 2 * MB @ (size[:, None] * G * size) - 2 * DB * ((G * C).sum(axis=1) / s)
 
     return evaluate
 
 
-def _infonce(method: InfoNCE, graph: Graph, negatives: int | None, seed: int) -> Slope:
+def _infonce(method: InfoNCE, graph: Graph, batch_size: int | None, seed: int) -> Slope:
     N, tau, loops = graph.n_samples, method.temperature, graph.diagonal[:, None]
     d = graph.degree - graph.diagonal
-    live = np.flatnonzero(d > 1e-12 * graph.degree)  # with another partner than themselves
-    if not live.size:
+    d[d <= 1e-12 * graph.degree] = 0.0  # no other partner than themselves
+    if not d.any():
         raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
-    m = N if negatives is None else min(negatives, N)
-    J = np.sort(generator(seed, "negatives").permutation(N)[:m])
-    own, where = np.nonzero(live[:, None] == J)  # a row is no negative of its own
-    precision: Any = np.float64 if negatives is None else np.float32  # a sample is no better than that
-    count = np.full(live.size, float(m))
-    count[own] -= 1
-    d = d[live]
+    precision: Any = np.float64 if batch_size is None else np.float32  # a sample is no better than that
+    batches = _batches(N, batch_size, seed)
+    # P is held from step to step: fresh memory costs as much as its use
+    held = [(J, d[J], np.empty((*J.shape, J.shape[1]), dtype=precision)) for J in batches]
 
     def evaluate(Y: Array) -> tuple[float, Array]:
         aims = (np.append(np.ones(Y.shape[1]), -1.0) / tau).astype(precision)
         length = np.maximum(np.sqrt((Y**2).sum(axis=1, keepdims=True)), TINY)
         Z = Y / length
         AZ = graph.matmul(Z) - loops * Z
-        # a column of ones each: of the exponents it takes 1 / tau, so that nothing overflows, of P it makes the sums
-        here = np.column_stack([Z[live], np.ones(live.size)]).astype(precision)
-        there = np.column_stack([Z[J], np.ones(m)]).astype(precision)
-        P = here @ (there * aims).T
-        np.exp(P, out=P)
-        P[own, where] = 0.0
-        sums = P @ there
-        total = np.maximum(sums[:, -1], TINY).astype(np.float64)
-        spread = d @ (np.log(total / count) + math.log(N - 1) + 1 / tau)
-        p = (d / total)[:, None]
-        g = -2 * AZ
-        g[live] += p * sums[:, :-1]
-        g[J] += P.T @ (p * here[:, :-1]).astype(precision)
+        # a column of ones: of the exponents it takes 1 / tau, so that nothing overflows, of P it makes the sums
+        rows = np.column_stack([Z, np.ones(N)]).astype(precision)
+        spread, g = 0.0, -2 * AZ
+        for J, d_J, P in held:  # (b, n): b batches of n rows
+            z = rows[J]
+            np.matmul(z, (z * aims).swapaxes(1, 2), out=P)
+            np.exp(P, out=P)
+            P[:, range(P.shape[1]), range(P.shape[1])] = 0.0  # a row is no negative of its own
+            sums = P @ z
+            total = np.maximum(sums[..., -1], TINY).astype(np.float64)
+            spread += float((d_J * (np.log(total / (P.shape[1] - 1)) + math.log(N - 1) + 1 / tau)).sum())
+            p = (d_J / total)[..., None]
+            g[J] += p * sums[..., :-1] + P @ (p * z[..., :-1]).astype(precision)  # P, not yet divided, is symmetric
         g /= tau
         return float(spread - (Z * AZ).sum() / tau), (g - (g * Z).sum(axis=1, keepdims=True) * Z) / length
 
     return evaluate
+
+
+def _batches(N: int, batch_size: int | None, seed: int) -> list[Array]:
+    """Rows 0 .. N - 1, each once, as arrays (b, n) of batches of equal size: one such array, or two of n and n + 1."""
+    if batch_size is None or batch_size >= N:
+        return [np.arange(N)[None]]
+    dealt = np.array_split(generator(seed, "negatives").permutation(N), min(-(-N // batch_size), N // 2))
+    sizes = sorted({J.size for J in dealt})
+    return [np.stack([np.sort(J) for J in dealt if J.size == n]) for n in sizes]
 
 
 def _by_torch(method: Method, graph: Graph) -> Slope:

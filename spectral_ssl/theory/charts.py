@@ -36,8 +36,8 @@ N_LANDMARKS, N_COORDINATES = 300, 100
 ROWS_EACH = 8  # rows of data for every coordinate, so that a map over what a relation keeps of them is no interpolation
 COORDINATES_MIN = 16
 FAINT = 1e-10  # of the largest kernel principal value: what is fainter is rounding
-N_NETWORK = 160  # coordinates of an untrained network
-SHARE = 1e-3  # rho
+N_NETWORK = 350  # coordinates of an untrained network
+SHARE = 1e-4  # rho
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,12 @@ few steps, over linear maps of what an untrained network computes (`charts.netwo
 and a probe is fitted and judged as that of a trained model would be, on samples that relation and probe have not seen.
 So the score is one of the loss, with its hyper-parameters: InfoNCE, for which samples without a pair are negatives all
 the same, Barlow Twins, whose aims grow no weaker with random pairs, and VICReg, whose aims do, are each foretold by
-themselves. It takes milliseconds, as each step is a product of (N, q) with (q, K). Few steps and a penalty on faint
-coordinates, for networks that are trained for a while have not memorised everything either.
+themselves. It takes milliseconds, as each step is a product of (N, q) with (q, K). Few steps over few coordinates, for
+networks that are trained for a while have not memorised everything either; but not too few, for they have memorised
+much: under InfoNCE every sample without a pair is driven away from all others, those of its class among them, and a
+relation that leaves many without one is worth less than its pairs are.
 
-The labelled samples are dealt into three folds; two of them, one after the other, are taken out of the relation with
+The labelled samples are dealt into five folds; three of them, one after the other, are taken out of the relation with
 all views, so that a relation made from the labels cannot hand them back; what is left keeps its mean degree; the loss
 is descended; and a Gaussian probe (`gaussian_probe.discriminant`), fitted to the labelled samples that stayed, places
 those that were taken out:
@@ -64,9 +66,9 @@ from spectral_ssl.theory.gaussian_probe import discriminant
 
 __all__ = ["Forecast", "Visible", "forecast_score", "lazy_map", "paired_difference", "visible_score"]
 
-STEPS = 10  # of L-BFGS
-COSINES, NEGATIVES = 96_000, 64  # that InfoNCE takes at each step: of N rows with COSINES / N, or NEGATIVES at least
-FOLDS, JUDGED = 3, 2  # parts of the labelled samples, and those of them that are taken out, one after the other
+STEPS = 20  # of L-BFGS
+COSINES, BATCH = 300_000, 64  # that InfoNCE takes at each step, in batches of COSINES / N rows, or BATCH at least
+FOLDS, JUDGED = 5, 3  # parts of the labelled samples, and those of them that are taken out, one after the other
 RIDGE = 1e-3  # of the probe of numbers, as that of `comparison.linear_probe`
 
 
@@ -184,16 +186,16 @@ def lazy_map(
 ) -> Array:
     """B (q, K): a loss descended over Z = Q B for a few steps from the K leading coordinates; see the module.
 
-    Q (N, q): coordinates of the relation's rows. seed: of the rows that InfoNCE compares with.
+    Q (N, q): coordinates of the relation's rows. seed: of the batches that InfoNCE compares rows in.
     """
-    negatives, K = max(NEGATIVES, COSINES // relation.n_samples), n_components
-    evaluate = slope(method, relation, negatives=negatives, seed=seed)
-    start = np.eye(Q.shape[1], K)
-    scale = abs(evaluate(Q @ start)[0]) or 1.0  # the first step of L-BFGS would know the unit of the loss
+    batch_size = max(BATCH, COSINES // relation.n_samples)
+    evaluate = slope(method, relation, Q, batch_size=batch_size, seed=seed)
+    start = np.eye(Q.shape[1], n_components)
+    scale = abs(evaluate(start)[0]) or 1.0  # the first step of L-BFGS would know the unit of the loss
 
     def objective(b: Array) -> tuple[float, Array]:
-        loss, dZ = evaluate(Q @ b.reshape(start.shape))
-        return loss / scale, (Q.T @ dZ).ravel() / scale
+        loss, dB = evaluate(b.reshape(start.shape))
+        return loss / scale, dB.ravel() / scale
 
     options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0}
     found = scipy.optimize.minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
