@@ -7,18 +7,21 @@ from relation and data alone, and its rivals, are ranked against those accuracie
 
     python benchmarks/forecast.py                                      # scores, from the trainings on record
     python benchmarks/forecast.py --train --data digits --seeds 2      # add the trainings that are missing
+    python benchmarks/forecast.py --train --max-iter 700               # and shorter ones
     python benchmarks/forecast.py --json benchmarks/results/forecast.json
 
-Trainings are the long part (about four seconds each on one core), so every finished one is written at once, and a run
+Trainings are the long part (some twelve seconds each on one core), so every finished one is written at once, and a run
 that was interrupted goes on where it was. Accuracies are means over the seeds on record; "one seed by another" says how
 well a training foretells its own repetition, and "ceiling" the correlation with the mean over S seeds that even the
-expected accuracy would have, sqrt(S r / (1 + (S - 1) r)) (Spearman & Brown).
+expected accuracy would have, sqrt(S r / (1 + (S - 1) r)) (Spearman & Brown). Trainings of several lengths stand side by
+side on record; to train for less is a rival too.
 
-How the score was chosen. That it descends the loss itself over features of an untrained network was found on all data
-sets, styled, digits and stdlib_docs included: on "development", where everything but VICReg had hardly been trained,
-nothing could be told apart. Its numbers (coordinates, rho, steps, folds, negatives) are round ones of broad plateaus,
-rho and the mean of probability and hit after "development", steps and coordinates by the time they take. So the
-correlations below are somewhat flattered; the rivals have nothing to choose.
+How the score was chosen. That it descends the loss itself over features of an untrained network, and that under
+InfoNCE no row may be left without negatives, was found on all data sets, styled, digits and stdlib_docs included. Its
+numbers (coordinates, rho, steps, folds) are round ones of broad plateaus: by the folds drawn, every coefficient moves
+by about 0.02, more than most choices move it. So the correlations are somewhat flattered; the rivals have nothing to
+choose. Features that a network learns are beyond it: strong geometric views come out too well under VICReg, too badly
+under InfoNCE.
 """
 
 from __future__ import annotations

@@ -309,27 +309,31 @@ def convergence_line(record: dict[str, Any]) -> str:
 
 
 def forecast_line(record: dict[str, Any]) -> str:
-    rows = [r for r in record["summary"] if r["data"] != "development" and r["loss"] != "mean of losses"]
-    told = []
-    for loss in dict.fromkeys(r["loss"] for r in rows):
-        here = [r for r in rows if r["loss"] == loss]
-        told.append(f"{loss} {', '.join(format(r['forecast'], '.2f') for r in here)}")
+    steps = max(r["max_iter"] for r in record["summary"])
+    every = [r for r in record["summary"] if r["max_iter"] == steps]
+    rows = [r for r in every if r["loss"] != "mean of losses"]
+
+    def figures(loss: str) -> str:
+        return f"{loss} {', '.join(format(r['forecast'], '.2f') for r in every if r['loss'] == loss)}"
+
     names = ", ".join(dict.fromkeys(r["data"] for r in rows))
     rivals = {
         "label energy in linear maps": "label energy, linear maps",
         "homophily": "homophily",
         "RankMe of the trained models": "rankme",
+        "trainings of a quarter of the steps": "accuracy of shorter trainings",
     }
     others = ", ".join(
         f"{words} {min(r[key] for r in rows):.2f} to {max(r[key] for r in rows):.2f}" for words, key in rivals.items()
     )
-    share = max(r["forecast: share of training time"] for r in rows)
+    share = max(r["forecast: share of training time"] for r in every)
     training = record["training"]
     return (
         f"`forecast` ranks {min(r['relations'] for r in rows)} to {max(r['relations'] for r in rows)} relations before "
-        f"training as held-out probes of trained encoders (`{training['encoder']}`, {training['optimizer']}) rank them "
-        f"with a Spearman coefficient, on {names}, of {'; '.join(told)}, in at most {100 * share:.1f} % of the "
-        f"training time; rivals: {others}"
+        f"training as held-out probes of encoders trained for {steps:,} steps (`{training['encoder']}`, "
+        f"{training['optimizer']}) rank them with a Spearman coefficient, on {names}, of {figures('vicreg')}; "
+        f"{figures('infonce')}; {figures('barlow_twins')}; {figures('mean of losses')}; in at most "
+        f"{100 * share:.2f} % of the training time; rivals: {others}"
     )
 
 
