@@ -147,7 +147,7 @@ def _infonce(method: InfoNCE, graph: Graph, batch_size: int | None, seed: int) -
     return evaluate
 
 
-def _batches(N: int, batch_size: int | None, seed: int) -> list[Array]:
+def _batches(N: int, batch_size: int | None, seed: int) -> list[Any]:
     """Rows 0 .. N - 1, each once, as arrays (b, n) of batches of equal size: one such array, or two of n and n + 1."""
     if batch_size is None or batch_size >= N:
         return [np.arange(N)[None]]
