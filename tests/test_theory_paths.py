@@ -185,6 +185,7 @@ def test_the_loss_is_concave_and_its_slope_is_the_invariance() -> None:
     st.sampled_from(["squared", "hinge"]),
 )
 @example([0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 1.0, 2.2e-311, "squared")  # as beta = 0, without an overflow
+@example([1.0, 1.0, 1.0, 1.0, 1.0, 5e-324], 1.0, 1.0, "hinge")  # the same of an eigenvalue
 def test_shares_of_many_invariances_are_those_of_each(m: list[float], alpha: float, beta: float, form: str) -> None:
     """Rows of costs at once against one row at a time, ties and zeros included."""
     method = ss.VICReg(alpha, min(beta, alpha / 8) if form == "hinge" else beta, form=form)

@@ -129,7 +129,7 @@ def even_hinge(e: Array, K: int, alpha: float, beta: float) -> Shares:
 
 def _positive_root(a: Array, b: Array, h: float) -> Array:
     """x > 0 with a x^3 + b x = h, for a, b >= 0, not both 0, h > 0: Newton from above, where the cubic is convex."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # infinite where b or a is nothing: the other root is the least
         x = np.minimum(h / b, np.cbrt(h / a))
     for _ in range(60):
         lower = x - (a * x**3 + b * x - h) / (3 * a * x**2 + b)
