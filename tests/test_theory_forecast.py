@@ -12,6 +12,7 @@ import sklearn.decomposition
 import torch
 
 import spectral_ssl as ss
+from spectral_ssl.comparison import linear_probe_score
 from spectral_ssl.data import Dataset
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
@@ -202,6 +203,27 @@ def _pencil(Q: Any, graph: Graph) -> tuple[Any, Any]:
     A = graph.to_csr().toarray()
     Q = Q - A.sum(axis=1) @ Q / A.sum()
     return Q.T @ A @ Q, Q.T @ np.diag(A.sum(axis=1)) @ Q
+
+
+def test_samples_without_a_pair_cost_infonce_dearly_as_foretold() -> None:
+    """Labels of a fifth of the samples: the others are negatives of their own class. Witness: networks trained on it."""
+    rng = np.random.default_rng(8)
+    y = np.arange(600) % 6
+    X = 1.2 * rng.standard_normal((6, 8))[y] + rng.standard_normal((600, 8))
+    seen, held = slice(300), slice(300, 600)
+    some = np.where(rng.random(300) < 0.2, y[seen], -1)
+    graph = ss.relations.labels(Dataset(name="some", X=X[seen], y=some))
+    assert np.count_nonzero(graph.degree == 0) > 200
+    options: dict[str, Any] = {"optimizer": "adam", "learning_rate": 3e-3, "batch_size": 128, "max_iter": 400}
+    foretold, reached = [], []
+    for method in (ss.InfoNCE(), ss.BarlowTwins()):
+        foretold.append(forecast_score(graph, 4, y[seen], X=X[seen], method=method))
+        run = ss.train(method, graph, 4, X=X[seen], encoder="mlp(width=64)", dtype="float32", **options)
+        Z, Z_held = (run.embedding.transform(X[rows]) for rows in (seen, held))
+        reached.append(linear_probe_score(Z, y[seen], Z_held, y[held], classification=True))
+    assert reached[0] < reached[1] - 0.2  # they do: that is what there is to foretell
+    gap, error = paired_difference(foretold[1], foretold[0])
+    assert gap > max(0.2, 5 * error)
 
 
 def test_all_views_of_a_sample_are_taken_out_with_it() -> None:
