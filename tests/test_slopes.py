@@ -75,6 +75,20 @@ def test_slope_in_batches_is_that_of_the_loss_in_batches(batch_size: int, sizes:
     assert (dZ * E).sum() == pytest.approx((by_loop(Y + h * E) - by_loop(Y - h * E)) / (2 * h), rel=10 * SAMPLE_TOL)
 
 
+@pytest.mark.parametrize("temperature", [0.05, 0.04, 0.01, 0.004, 0.003, 1e-3])
+def test_cold_temperatures_neither_overflow_nor_vanish(temperature: float) -> None:
+    """A row opposite to all others: exp[(cos - 1) / tau] is e^(-2 / tau) for all its pairs. Witness: torch."""
+    graph, method, rng = relation(), ss.InfoNCE(temperature=temperature), np.random.default_rng(0)
+    Y = np.column_stack([4 + rng.random(24), rng.standard_normal(24)])
+    Y[0] *= -1
+    at = torch.tensor(Y, requires_grad=True)
+    expected = sum(method.loss_terms(at, graph).values())
+    expected.backward()
+    loss, dY = slope(method, graph, np.eye(24), batch_size=24)(Y)
+    assert loss == pytest.approx(float(expected.detach()), rel=SAMPLE_TOL)
+    assert np.abs(dY - at.grad.numpy()).max() <= SAMPLE_TOL * np.abs(dY).max()
+
+
 def test_batches_of_two_at_least() -> None:
     graph = relation()
     loss, dZ = slope(ss.InfoNCE(), graph, np.eye(24), batch_size=2)(np.random.default_rng(0).standard_normal((24, 3)))
@@ -91,7 +105,8 @@ def test_what_has_no_slope_is_refused() -> None:
         slope(ss.InfoNCE(similarity="dot"), relation(), np.eye(24))
     with pytest.raises(DataError, match="resolved by a spectrum"):
         slope(ss.VICReg(), relation(), np.eye(24))
-    with pytest.raises(DataError, match="itself"):
-        slope(ss.InfoNCE(), Graph.from_adjacency(np.eye(4)), np.eye(4))
+    for temperature in (0.5, 1e-3):
+        with pytest.raises(DataError, match="itself"):
+            slope(ss.InfoNCE(temperature=temperature), Graph.from_adjacency(np.eye(4)), np.eye(4))
     with pytest.raises(DataError, match="batch_size"):
         slope(ss.InfoNCE(), relation(), np.eye(24), batch_size=1)

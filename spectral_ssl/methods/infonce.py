@@ -41,7 +41,7 @@ from spectral_ssl.methods._infonce_optimum import direct_optimum
 from spectral_ssl.methods.base import Method, as_embedding, tensor_graph
 from spectral_ssl.spectrum import Spectra, Spectrum
 
-__all__ = ["InfoNCE", "SimCLR"]
+__all__ = ["InfoNCE", "SimCLR", "partners"]
 
 MAX_SAMPLES = 50_000  # that a processor descends over: a gradient at K = 128 takes about half a minute there
 ROUNDING = 1e-12  # of a degree: what is left of it without its self-pair is none
@@ -182,7 +182,7 @@ class InfoNCE(Method):
         at most at half of them.
         """
         i, j = graph.sample_pairs(batch, rng)
-        deg, alone, share = _partners(graph)
+        deg, alone, share = partners(graph)
         while (again := np.flatnonzero(i == j)).size:
             if not deg.any():
                 raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
@@ -200,7 +200,7 @@ class InfoNCE(Method):
         s' log((N - 1) / (2B - 1)). Too small by O(1/B), log being concave. A batch without a pair says nothing: 0.
         """
         Z, ends = torch.cat([za, zb]), np.concatenate([i, j])
-        B, (deg, alone, share) = len(i), _partners(graph)
+        B, (deg, alone, share) = len(i), partners(graph)
         s = float(deg.sum())
         if self.similarity == "cosine":
             Z = _unit_rows(Z)
@@ -225,7 +225,7 @@ def _unit_rows(Z: torch.Tensor) -> torch.Tensor:
     return Z / size.clamp_min(0.5)  # 1 or more, but of a zero row
 
 
-def _partners(graph: Graph) -> tuple[Array, Any, float]:
+def partners(graph: Graph) -> tuple[Array, Any, float]:
     """Degrees without self-pairs (N,), the samples (N0,) where they vanish, and the share of draws that is theirs."""
     if graph not in _known:
         deg = graph.degree - graph.diagonal

@@ -38,7 +38,7 @@ from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
 from spectral_ssl.methods.barlow_twins import BarlowTwins
 from spectral_ssl.methods.base import Method
-from spectral_ssl.methods.infonce import InfoNCE
+from spectral_ssl.methods.infonce import InfoNCE, partners
 from spectral_ssl.methods.vicreg import VICReg
 from spectral_ssl.moments import Moments
 
@@ -46,12 +46,15 @@ __all__ = ["Slope", "slope"]
 
 Slope = Callable[[Array], tuple[float, Array]]
 TINY = float(np.finfo(np.float64).tiny)
+# exp[(z_i'z_j - 1) / tau] goes down to exp(-2 / tau): its inverse times a degree must not overflow
+SINGLE, DOUBLE = 0.05, 0.004  # tau from which single and double precision hold it, e^40 and e^500
 
 
 def slope(method: Method, graph: Graph, Q: Array, *, batch_size: int | None = None, seed: int = 0) -> Slope:
     """B (q, K) -> (L(QB), dL/dB), Q (N, q).
 
-    batch_size: rows that InfoNCE compares at most, dealt with `seed`; None takes all.
+    batch_size: rows that InfoNCE compares at most, dealt with `seed`; None takes all, as temperatures below 0.004 do.
+    Of 2 one batch may have three.
 
     Raises DataError for InfoNCE of dot products, which has no minimum without a bound on the weights, and for a
     relation of self-pairs alone under InfoNCE, which leaves them out.
@@ -66,9 +69,12 @@ def slope(method: Method, graph: Graph, Q: Array, *, batch_size: int | None = No
         return _barlow_twins(method, Moments.from_arrays(Q, graph))
     if isinstance(method, InfoNCE) and method.similarity != "cosine":
         raise DataError("similarity='dot' has no minimum over embeddings of any size; take similarity='cosine'")
-    if isinstance(method, InfoNCE):
-        of_rows = _infonce(method, graph, batch_size, seed)
-        Q = Q if batch_size is None else Q.astype(np.float32)  # batches are no better than that
+    if isinstance(method, InfoNCE) and not partners(graph)[0].any():
+        raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
+    if isinstance(method, InfoNCE) and method.temperature >= DOUBLE:
+        single = batch_size is not None and method.temperature >= SINGLE  # batches are no better than that
+        Q = Q.astype(np.float32 if single else np.float64)
+        of_rows = _infonce(method, graph, _batches(graph.n_samples, batch_size, seed), Q.dtype)
     else:
         of_rows = _by_torch(method, graph)
 
@@ -112,14 +118,8 @@ def _barlow_twins(method: BarlowTwins, m: Moments) -> Slope:
     return evaluate
 
 
-def _infonce(method: InfoNCE, graph: Graph, batch_size: int | None, seed: int) -> Slope:
-    N, tau, loops = graph.n_samples, method.temperature, graph.diagonal[:, None]
-    d = graph.degree - graph.diagonal
-    d[d <= 1e-12 * graph.degree] = 0.0  # no other partner than themselves
-    if not d.any():
-        raise DataError("every pair of the relation is a sample with itself, which InfoNCE leaves out")
-    precision: Any = np.float64 if batch_size is None else np.float32  # a sample is no better than that
-    batches = _batches(N, batch_size, seed)
+def _infonce(method: InfoNCE, graph: Graph, batches: list[Any], precision: Any) -> Slope:
+    N, tau, loops, d = graph.n_samples, method.temperature, graph.diagonal[:, None], partners(graph)[0]
     # P is held from step to step: fresh memory costs as much as its use
     held = [(J, d[J], np.empty((*J.shape, J.shape[1]), dtype=precision)) for J in batches]
 
@@ -137,7 +137,7 @@ def _infonce(method: InfoNCE, graph: Graph, batch_size: int | None, seed: int) -
             np.exp(P, out=P)
             P[:, range(P.shape[1]), range(P.shape[1])] = 0.0  # a row is no negative of its own
             sums = P @ z
-            total = np.maximum(sums[..., -1], TINY).astype(np.float64)
+            total = sums[..., -1].astype(np.float64)
             spread += float((d_J * (np.log(total / (P.shape[1] - 1)) + math.log(N - 1) + 1 / tau)).sum())
             p = (d_J / total)[..., None]
             g[J] += p * sums[..., :-1] + P @ (p * z[..., :-1]).astype(precision)  # P, not yet divided, is symmetric
@@ -148,7 +148,7 @@ def _infonce(method: InfoNCE, graph: Graph, batch_size: int | None, seed: int) -
 
 
 def _batches(N: int, batch_size: int | None, seed: int) -> list[Any]:
-    """Rows 0 .. N - 1, each once, as arrays (b, n) of batches of equal size: one such array, or two of n and n + 1."""
+    """Rows 0 .. N - 1, each once, as arrays (b, n) of b batches of n >= 2 rows: one array, or two of n and n + 1."""
     if batch_size is None or batch_size >= N:
         return [np.arange(N)[None]]
     dealt = np.array_split(generator(seed, "negatives").permutation(N), min(-(-N // batch_size), N // 2))
