@@ -19,9 +19,9 @@ side on record; to train for less is a rival too.
 
 How the score was chosen. That it descends the loss itself over features of an untrained network, and that under
 InfoNCE no row may be left without negatives, was found on all data sets, styled, digits and stdlib_docs included. Its
-numbers (coordinates, rho, steps, folds) are round ones of broad plateaus: by the folds drawn, every coefficient moves
-by about 0.02, more than most choices move it. So the correlations are somewhat flattered; the rivals have nothing to
-choose. Features that a network learns are beyond it: strong geometric views come out too well under VICReg, too badly
+numbers (coordinates, rho, steps, folds) are round ones of broad plateaus. So the correlations are somewhat flattered;
+the rivals have nothing to choose. The grades were added when the other relations had been scored, and before any was
+trained. Features that a network learns are beyond it: strong geometric views come out too well under VICReg, too badly
 under InfoNCE.
 """
 
@@ -65,6 +65,12 @@ TRAINING: dict[str, Any] = {
     "dtype": "float32",
 }
 LOSSES: dict[str, Callable[[], Any]] = {"vicreg": ss.VICReg, "infonce": ss.InfoNCE, "barlow_twins": ss.BarlowTwins}
+# of what goes astray: the range between the best and the worst, evenly
+GRADES = (
+    "knn 100", "labels of half", "labels, 0.2 wrong", "labels, 0.7 wrong", "knn 10, 0.5 rewired", "knn 10, 0.9 rewired",
+    "knn 10, 0.2 to a wrong class", "knn 10, 0.8 to a wrong class", "knn 10 and a quarter of nuisance",
+    "labels and nuisance",
+)  # fmt: skip
 Related = tuple[Dataset, Graph]  # the rows of a relation, and it
 
 
@@ -201,18 +207,19 @@ def relations(name: str) -> dict[str, Callable[[], Related]]:
         "nuisance": elsewhere(nuisance[:, None], 5),
     }
     found["knn 10 and nuisance"] = mixed(near(n_neighbors=10), found["nuisance"], 0.5)
-    found |= {  # grades of what goes astray: the range between the best and the worst, evenly
-        "knn 100": near(n_neighbors=100),
-        "labels of half": labelled(share=0.5),
-        "labels, 0.2 wrong": labelled(wrong=0.2),
-        "labels, 0.7 wrong": labelled(wrong=0.7),
-        "knn 10, 0.5 rewired": astray(0.5, "rewire"),
-        "knn 10, 0.9 rewired": astray(0.9, "rewire"),
-        "knn 10, 0.2 to a wrong class": astray(0.2, "wrong_class"),
-        "knn 10, 0.8 to a wrong class": astray(0.8, "wrong_class"),
-        "knn 10 and a quarter of nuisance": mixed(near(n_neighbors=10), found["nuisance"], 0.25),
-        "labels and nuisance": mixed(labelled(), found["nuisance"], 0.5),
-    }
+    graded = (
+        near(n_neighbors=100),
+        labelled(share=0.5),
+        labelled(wrong=0.2),
+        labelled(wrong=0.7),
+        astray(0.5, "rewire"),
+        astray(0.9, "rewire"),
+        astray(0.2, "wrong_class"),
+        astray(0.8, "wrong_class"),
+        mixed(near(n_neighbors=10), found["nuisance"], 0.25),
+        mixed(labelled(), found["nuisance"], 0.5),
+    )
+    found |= dict(zip(GRADES, graded, strict=True))
     if train.image_shape is not None:
         found["views, shift 1"] = viewed("shift(pixels=1)")
         found["views, shift 2, rotation 30"] = viewed("shift(pixels=2), rotation(degrees=30)")
@@ -334,11 +341,6 @@ def few_free(graph: Graph, related: Dataset, seed: int) -> float:
 
 _free: dict[Graph, np.ndarray] = {}
 SHORTER = "accuracy of shorter trainings"
-GRADES = (
-    "knn 100", "labels of half", "labels, 0.2 wrong", "labels, 0.7 wrong", "knn 10, 0.5 rewired", "knn 10, 0.9 rewired",
-    "knn 10, 0.2 to a wrong class", "knn 10, 0.8 to a wrong class", "knn 10 and a quarter of nuisance",
-    "labels and nuisance",
-)  # fmt: skip
 BY_LOSS = ("forecast", f"forecast, {FEW} labels")  # scores that know the loss
 SCORES = (
     *BY_LOSS, "visible, no labels",
@@ -390,6 +392,10 @@ def summary_of(record: dict[str, Any], max_iter: int) -> list[dict[str, Any]]:
                     columns[f"accuracy by {other}"] = [reached[other][label] for label in labels]
             brief = means(shorter, name, loss, "accuracy", labels)  # a rival: to train for less
             if brief:
+                row |= {
+                    f"{SHORTER}: steps": max(run["max_iter"] for run in shorter),
+                    f"{SHORTER}: relations": len(brief),
+                }
                 row[SHORTER] = spearman(
                     np.array(list(brief.values())), np.array([reached[loss][label] for label in brief])
                 )
@@ -397,9 +403,8 @@ def summary_of(record: dict[str, Any], max_iter: int) -> list[dict[str, Any]]:
             for score, found in columns.items():
                 values = np.asarray(found, dtype=float).reshape(len(labels), -1)
                 row |= ranked(score, values, accuracy, near)
-                row[f"{score}: without grades"] = ranked(score, values[ungraded], accuracy[ungraded], near[ungraded])[
-                    score
-                ]
+                rest = ranked(score, values[ungraded], accuracy[ungraded], near[ungraded])
+                row[f"{score}: without grades"] = rest[score]
                 spent = [known(told[label], score, of, ": seconds", np.sum) for label in labels]
                 if spent[0] is not None:
                     extra = told[labels[0]]["chart_seconds"] if score in BY_LOSS else 0.0

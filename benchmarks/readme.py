@@ -316,12 +316,13 @@ def forecast_line(record: dict[str, Any]) -> str:
     def figures(loss: str) -> str:
         return f"{loss} {', '.join(format(r['forecast'], '.2f') for r in every if r['loss'] == loss)}"
 
-    names = ", ".join(dict.fromkeys(r["data"] for r in rows))
+    names, shorter = ", ".join(dict.fromkeys(r["data"] for r in rows)), "accuracy of shorter trainings"
+    ungraded = [f"{r['forecast: without grades']:.2f}" for r in every if r["loss"] == "mean of losses"]
     rivals = {
         "label energy in linear maps": "label energy, linear maps",
         "homophily": "homophily",
         "RankMe of the trained models": "rankme",
-        "trainings of a quarter of the steps": "accuracy of shorter trainings",
+        f"trainings of {rows[0][f'{shorter}: steps']:,} steps (of the ungraded alone)": shorter,
     }
     others = ", ".join(
         f"{words} {min(r[key] for r in rows):.2f} to {max(r[key] for r in rows):.2f}" for words, key in rivals.items()
@@ -332,7 +333,8 @@ def forecast_line(record: dict[str, Any]) -> str:
         f"`forecast` ranks {min(r['relations'] for r in rows)} to {max(r['relations'] for r in rows)} relations before "
         f"training as held-out probes of encoders trained for {steps:,} steps (`{training['encoder']}`, "
         f"{training['optimizer']}) rank them with a Spearman coefficient, on {names}, of {figures('vicreg')}; "
-        f"{figures('infonce')}; {figures('barlow_twins')}; {figures('mean of losses')}; in at most "
+        f"{figures('infonce')}; {figures('barlow_twins')}; {figures('mean of losses')} (without ten grades of "
+        f"corruption {', '.join(ungraded)}); in at most "
         f"{100 * share:.2f} % of the training time; rivals: {others}"
     )
 
