@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 import spectral_ssl as ss
@@ -14,6 +15,7 @@ from spectral_ssl.graph import Graph
 from spectral_ssl.methods.slopes import slope
 
 SLOPE_TOL = 1e-10  # relative: the same sums in another order
+SECOND_ORDER = 0.05  # share of what batches add that is of the order 1 / B^2, B = 100
 SAMPLE_TOL = 1e-5  # of a loss in single precision
 
 
@@ -56,7 +58,7 @@ def test_slope_in_batches_is_that_of_the_loss_in_batches(batch_size: int, sizes:
     """The loss of dealt rows by a loop over rows and batches; its slope by central differences."""
     graph, method, rng = relation(), ss.InfoNCE(temperature=0.4), np.random.default_rng(2)
     Y, E = rng.standard_normal((24, 3)), rng.standard_normal((24, 3))
-    evaluate = slope(method, graph, np.eye(24), batch_size=batch_size, seed=5)
+    evaluate = slope(method, graph, np.eye(24), n_compared=batch_size, seed=5)
     dealt = np.array_split(np.random.default_rng(5).permutation(24), len(sizes))
     assert [J.size for J in dealt] == sizes
     A = graph.to_csr().toarray() * (1 - np.eye(24))
@@ -84,20 +86,97 @@ def test_cold_temperatures_neither_overflow_nor_vanish(temperature: float) -> No
     at = torch.tensor(Y, requires_grad=True)
     expected = sum(method.loss_terms(at, graph).values())
     expected.backward()
-    loss, dY = slope(method, graph, np.eye(24), batch_size=24)(Y)
+    loss, dY = slope(method, graph, np.eye(24), n_compared=24)(Y)
     assert loss == pytest.approx(float(expected.detach()), rel=SAMPLE_TOL)
     assert np.abs(dY - at.grad.numpy()).max() <= SAMPLE_TOL * np.abs(dY).max()
 
 
 def test_batches_of_two_at_least() -> None:
     graph = relation()
-    loss, dZ = slope(ss.InfoNCE(), graph, np.eye(24), batch_size=2)(np.random.default_rng(0).standard_normal((24, 3)))
+    loss, dZ = slope(ss.InfoNCE(), graph, np.eye(24), n_compared=2)(np.random.default_rng(0).standard_normal((24, 3)))
     assert np.isfinite(loss)
     assert np.isfinite(dZ).all()
     three = Graph.from_pairs([0, 1], [1, 2], 3)
-    loss, dZ = slope(ss.InfoNCE(), three, np.eye(3), batch_size=2)(np.random.default_rng(0).standard_normal((3, 3)))
+    loss, dZ = slope(ss.InfoNCE(), three, np.eye(3), n_compared=2)(np.random.default_rng(0).standard_normal((3, 3)))
     assert np.isfinite(loss)
     assert np.isfinite(dZ).all()
+
+
+BATCHED = [
+    ss.VICReg(invariance=0.7),
+    ss.VICReg(variance=2.0, covariance=0.5, invariance=0.3, ddof=1),
+    ss.BarlowTwins(),
+    ss.BarlowTwins(redundancy=0.2),
+]
+
+
+def uncorrelated(graph: Graph, K: int = 3) -> Any:
+    """Y (N, K) with C diagonal under both losses' own weights: generalised eigenvectors, plus nothing else."""
+    A, d = graph.to_csr().toarray(), graph.degree
+    on = d > 0
+    H = np.eye(on.sum()) - np.outer(np.ones(on.sum()), d[on]) / d.sum()
+    M, D = H.T @ A[np.ix_(on, on)] @ H, H.T @ np.diag(d[on]) @ H
+    V = scipy.linalg.eigh(M, D + 1e-9 * np.ones_like(D) + 1e-9 * np.eye(len(D)))[1][:, -1 - K : -1]
+    Y = np.random.default_rng(4).standard_normal((graph.n_samples, K))
+    Y[on] = 10 * V
+    return Y
+
+
+@pytest.mark.parametrize("method", BATCHED, ids=repr)
+def test_batches_add_the_variance_of_a_draw(method: Any) -> None:
+    """Every draw by itself: pairs at their chance, samples without one alone; loss + variance / B; slope by steps."""
+    graph, B, h = relation(), 32, 1e-5
+    A, deg, s = graph.to_csr().toarray(), graph.degree, graph.total_weight
+    alone = np.flatnonzero(deg == 0)
+    vicreg = isinstance(method, ss.VICReg)
+    p = alone.size / 24 if vicreg else 0.0
+    draws = [(i, j, (1 - p) * A[i, j] / s) for i, j in zip(*A.nonzero(), strict=True)]
+    draws += [(k, k, p / alone.size) for k in alone] if vicreg else []
+
+    def by_draws(Y: Any) -> float:
+        loss = float(sum(method.loss_terms(torch.tensor(Y), graph).values()))
+        if vicreg:
+            Y, w = Y - Y.mean(axis=0), [s / (2 * d * (1 - p)) if d else 12.0 for d in deg]
+            C = Y.T @ Y / (24 - method.ddof)
+            weight = np.where(np.eye(3, dtype=bool), method.variance, method.covariance)
+            X = [(w[i] * np.outer(Y[i], Y[i]) + w[j] * np.outer(Y[j], Y[j])) / (24 - method.ddof) for i, j, _ in draws]
+            assert np.allclose(sum(chance * x for (_, _, chance), x in zip(draws, X, strict=True)), C)
+            return (
+                loss
+                + sum(chance * (weight * (x - C) ** 2).sum() for (_, _, chance), x in zip(draws, X, strict=True)) / B
+            )
+        Y = Y - deg @ Y / s
+        U = Y / np.sqrt(deg @ Y**2 / s)
+        c, noise = (U * (A @ U)).sum(axis=0) / s, 0.0
+        for i, j, chance in draws:
+            m = (np.outer(U[i], U[j]) + np.outer(U[j], U[i])) / 2
+            d = (U[i] ** 2 + U[j] ** 2) / 2
+            off = method.redundancy * ((m**2).sum() - (m.diagonal() ** 2).sum())
+            noise += chance * (((m.diagonal() - c * d) ** 2 + 2 * (c - 1) * d * (c * d - m.diagonal())).sum() + off)
+        return loss + noise / B
+
+    rng = np.random.default_rng(6)
+    Y, E = rng.standard_normal((24, 3)), rng.standard_normal((24, 3))
+    evaluate = slope(method, graph, np.eye(24), batch_size=B)
+    loss, dY = evaluate(Y)
+    assert loss == pytest.approx(by_draws(Y), rel=SAMPLE_TOL)
+    assert (dY * E).sum() == pytest.approx((by_draws(Y + h * E) - by_draws(Y - h * E)) / (2 * h), rel=10 * SAMPLE_TOL)
+
+
+@pytest.mark.parametrize("method", BATCHED, ids=repr)
+def test_batches_of_training_cost_what_is_added(method: Any) -> None:
+    """The mean of `batch_terms` over batches drawn as training draws them, less the loss itself."""
+    graph, B, T = relation(), 100, 4000
+    Y = uncorrelated(graph)
+    plain = slope(method, graph, np.eye(24))(Y)[0]
+    added = slope(method, graph, np.eye(24), batch_size=B)(Y)[0] - plain
+    Z, rng, losses = torch.tensor(Y), np.random.default_rng(7), []
+    for _ in range(T):
+        i, j = method.draw_pairs(graph, B, rng)
+        losses.append(float(sum(method.batch_terms(Z[i], Z[j], i, j, graph).values())))
+    error = np.std(losses) / np.sqrt(T)
+    assert added > 5 * error  # there is something to see
+    assert np.mean(losses) - plain == pytest.approx(added, abs=4 * error + SECOND_ORDER * added)
 
 
 def test_what_has_no_slope_is_refused() -> None:
@@ -109,4 +188,6 @@ def test_what_has_no_slope_is_refused() -> None:
         with pytest.raises(DataError, match="itself"):
             slope(ss.InfoNCE(temperature=temperature), Graph.from_adjacency(np.eye(4)), np.eye(4))
     with pytest.raises(DataError, match="batch_size"):
-        slope(ss.InfoNCE(), relation(), np.eye(24), batch_size=1)
+        slope(ss.BarlowTwins(), relation(), np.eye(24), batch_size=1)
+    with pytest.raises(DataError, match="n_compared"):
+        slope(ss.InfoNCE(), relation(), np.eye(24), n_compared=1)

@@ -147,7 +147,7 @@ def test_forecast_is_a_probe_on_folds_taken_out_of_the_relation(method: Any) -> 
         kept = np.setdiff1d(np.arange(90), out)
         part = A[np.ix_(kept, kept)]
         part = part * (A.sum() / 90) / (part.sum() / kept.size)
-        B = lazy_map(method, Graph.from_adjacency(part), chart.Q[kept], 2, seed=5)
+        B = lazy_map(method, Graph.from_adjacency(part), chart.Q[kept], 2, batch_size=128, seed=5)
         Z, held = chart.Q[stay] @ B, chart.Q[out] @ B
         p = predicted(Z, y[stay], held)
         for row, own in zip(out, p[np.arange(out.size), y[out]], strict=True):

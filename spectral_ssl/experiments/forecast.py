@@ -31,7 +31,7 @@ from spectral_ssl.training import train
 
 __all__ = ["forecast"]
 
-TRAINED_ONLY = ("encoder", "optimizer", "batch_size", "max_iter")
+TRAINED_ONLY = ("encoder", "optimizer", "max_iter")
 READS_LABELS = ("labels",)  # relations that labels make: mending them by labels says nothing
 QUESTION = "Which of these relations will give the best model, before any is trained?"
 
@@ -84,7 +84,8 @@ def forecast(
         trained: Train an encoder on every candidate too, and say how well the ranking foretold their accuracy.
         encoder: What is trained, as in "mlp(width=256, depth=2)".
         optimizer: How, as in "adam" or "lbfgs".
-        batch_size: Pairs of each step; 0 for the whole relation.
+        batch_size: Pairs of each step of the training, which the ranking with labels reckons with too; 0 for the whole
+            relation.
         max_iter: Steps.
         hurt: How many of the worst pairs to list; 0 leaves influence out.
         mend: The relation whose pairs to judge, one of those ranked; left out, the best that is not made from labels.
@@ -111,11 +112,12 @@ def forecast(
     by_labels = dataset.y is not None and not label_free
     if trained and (dataset.y is None or not test_size):
         raise DataError("trained encoders are judged by labels on rows held out: give labels, and a test_size above 0")
-    if not by_labels and not trained and method != NEUTRAL["method"]:
-        raise DataError(
-            "method is the loss that candidates are judged for, and without labels they are judged for none; leave it "
-            "out, or give labels"
-        )
+    for name in ("method", "batch_size") if not by_labels and not trained else ():
+        if config[name] != NEUTRAL[name]:
+            raise DataError(
+                f"{name} is of the training that candidates are judged for, and without labels they are judged for "
+                "none; leave it out, or give labels"
+            )
     if mend is not None and not by_labels:
         raise DataError("mend= judges pairs by labels, and there are none to read; leave it out, or give labels")
     entries: list[Candidate] = []
@@ -140,7 +142,7 @@ def forecast(
     with progress.task("forecast", total=len(entries)) as scoring:  # a refusal comes before a run is made
         for candidate in entries:
             try:
-                _score(candidate, chart, loss, n_components, n_labels or None, seed)
+                _score(candidate, chart, loss, n_components, n_labels or None, batch_size or None, seed)
             except DataError as error:
                 raise DataError(f"{candidate.label}: {error}") from error
             scoring.advance(text=f"{candidate.label}: {candidate.score:.3f}")
@@ -245,7 +247,13 @@ def _examined(entries: Sequence[Candidate], mend: str) -> Candidate:
 
 
 def _score(
-    candidate: Candidate, chart: Chart | NetworkChart, loss: Method, K: int, n_labels: int | None, seed: int
+    candidate: Candidate,
+    chart: Chart | NetworkChart,
+    loss: Method,
+    K: int,
+    n_labels: int | None,
+    batch_size: int | None,
+    seed: int,
 ) -> None:
     """Judge one candidate, by labels or by what can be seen without."""
     rows, graph = candidate.setting.data, candidate.graph
@@ -253,7 +261,8 @@ def _score(
     shared: dict[str, Any] = {"X": rows.X, "seed": seed, **candidate.on}
     if isinstance(chart, NetworkChart):
         y = candidate.setting.probe_train.y
-        candidate.judged = forecast_score(graph, K, y, method=loss, chart=chart, n_labels=n_labels, **shared)
+        options: dict[str, Any] = {"n_labels": n_labels, "batch_size": batch_size}
+        candidate.judged = forecast_score(graph, K, y, method=loss, chart=chart, **options, **shared)
     else:
         candidate.visible = visible_score(graph, K, chart=chart, **shared)
     candidate.seconds = time.perf_counter() - started
