@@ -10,8 +10,10 @@ import scipy.linalg
 import torch
 
 import spectral_ssl as ss
+from spectral_ssl.data import Dataset
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
+from spectral_ssl.methods import slopes
 from spectral_ssl.methods.slopes import slope
 
 SLOPE_TOL = 1e-10  # relative: the same sums in another order
@@ -177,6 +179,25 @@ def test_batches_of_training_cost_what_is_added(method: Any) -> None:
     error = np.std(losses) / np.sqrt(T)
     assert added > 5 * error  # there is something to see
     assert np.mean(losses) - plain == pytest.approx(added, abs=4 * error + SECOND_ORDER * added)
+
+
+@pytest.mark.parametrize("method", [ss.VICReg(invariance=0.7), ss.BarlowTwins()], ids=repr)
+def test_pairs_drawn_tell_what_all_pairs_do(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cliques of 4,900 pairs in all: by samples of them without bias, loss and slope. Witness: every pair."""
+    y = np.arange(200) % 4
+    graph = ss.relations.labels(Dataset(name="cliques", X=np.zeros((200, 1)), y=y))
+    rng = np.random.default_rng(9)
+    Y, E = rng.standard_normal((200, 3)) + y[:, None], rng.standard_normal((200, 3))
+
+    def told(seed: int) -> Any:
+        loss, dY = slope(method, graph, np.eye(200), batch_size=4, seed=seed)(Y)
+        return np.array([loss, (dY * E).sum()])
+
+    drawn = np.array([told(seed) for seed in range(60)])
+    monkeypatch.setattr(slopes, "PAIRS_MIN", graph.n_pairs)
+    error = drawn.std(axis=0) / np.sqrt(60)
+    assert (error > 0).all()
+    assert (np.abs(drawn.mean(axis=0) - told(0)) < 4 * error).all()
 
 
 def test_what_has_no_slope_is_refused() -> None:
