@@ -113,7 +113,7 @@ BATCHED = [
 
 
 def uncorrelated(graph: Graph, K: int = 3) -> Any:
-    """Y (N, K) with C diagonal under both losses' own weights: generalised eigenvectors, plus nothing else."""
+    """Y (N, K) of uncorrelated columns by degree, as Barlow Twins' formula supposes; chance where there is no pair."""
     A, d = graph.to_csr().toarray(), graph.degree
     on = d > 0
     H = np.eye(on.sum()) - np.outer(np.ones(on.sum()), d[on]) / d.sum()
@@ -143,10 +143,8 @@ def test_batches_add_the_variance_of_a_draw(method: Any) -> None:
             weight = np.where(np.eye(3, dtype=bool), method.variance, method.covariance)
             X = [(w[i] * np.outer(Y[i], Y[i]) + w[j] * np.outer(Y[j], Y[j])) / (24 - method.ddof) for i, j, _ in draws]
             assert np.allclose(sum(chance * x for (_, _, chance), x in zip(draws, X, strict=True)), C)
-            return (
-                loss
-                + sum(chance * (weight * (x - C) ** 2).sum() for (_, _, chance), x in zip(draws, X, strict=True)) / B
-            )
+            noise = sum(chance * (weight * (x - C) ** 2).sum() for (_, _, chance), x in zip(draws, X, strict=True))
+            return loss + noise / B
         Y = Y - deg @ Y / s
         U = Y / np.sqrt(deg @ Y**2 / s)
         c, noise = (U * (A @ U)).sum(axis=0) / s, 0.0

@@ -229,9 +229,8 @@ def _pairs(graph: Graph, seed: int) -> tuple[Any, Any, Array, scipy.sparse.csr_a
     N = graph.n_samples
     most = max(PAIRS * N, PAIRS_MIN)
     if graph.n_pairs <= most:
-        found = scipy.sparse.triu(graph.to_csr()).tocoo()
-        i, j = found.coords if hasattr(found, "coords") else (found.row, found.col)
-        chance = np.where(i == j, 1.0, 2.0) * found.data / graph.total_weight
+        i, j, weight = graph.pairs()
+        chance = np.where(i == j, 1.0, 2.0) * weight / graph.total_weight
     else:
         i, j = graph.sample_pairs(most, generator(seed, "pairs"))
         chance = np.full(len(i), 1 / len(i))

@@ -10,7 +10,7 @@ So the score is one of the loss, with its hyper-parameters: InfoNCE, for which s
 the same, Barlow Twins, whose aims grow no weaker with random pairs, and VICReg, whose aims do, are each foretold by
 themselves. And training in batches of B pairs descends another loss than that of the whole relation: what is squared in
 it is larger by the variance of a batch, O(1/B), to which large rows and rows of few pairs give most (`methods.slopes`).
-The score descends the expected loss of batches; without that, orders under VICReg and Barlow Twins were clearly worse.
+The score descends the expected loss of batches.
 It takes a tenth of a second over a thousand rows, as each step is a product of (N, q) with (q, K). Few steps over few
 coordinates, for networks that are trained for a while have not memorised everything either; but not too few, for they
 have memorised much: under InfoNCE every sample without a pair is driven away from all others, those of its class among
