@@ -195,7 +195,8 @@ def test_what_cannot_be_ranked_is_refused(table: Path, tmp_path: Path) -> None:
         ({"n_views": 3}, "n_views"),
         ({"encoder": "mlpp"}, "add --trained"),
         ({"optimizer": "lbfgs"}, "add --trained"),
-        ({"batch_size": -1}, "batch_size"),
+        ({"batch_size": -1}, "whole relation"),
+        ({"batch_size": 1}, "whole relation"),
         ({"batch_size": 64, "label_free": True}, "judged for none"),
         ({"max_iter": 5}, "add --trained"),
     ]:

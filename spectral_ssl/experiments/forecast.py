@@ -219,6 +219,8 @@ def _check_used(config: dict[str, Any], named: Sequence[tuple[str, str, str | No
         raise DataError(f"hurt must be a number of pairs to list, or 0 for none, got {config['hurt']}")
     if config["n_labels"] < 0 or config["n_labels"] in (1, 2):
         raise DataError(f"n_labels must be at least 3, or 0 for all, got {config['n_labels']}")
+    if config["batch_size"] is not None and (config["batch_size"] < 0 or config["batch_size"] == 1):
+        raise DataError(f"batch_size must be at least 2, or 0 for the whole relation, got {config['batch_size']}")
     heads = {spec.parse_call(relation)[0] for _, relation, _ in named}
     if config["pairs"] is not None and "pairs" not in heads:
         raise DataError(
