@@ -327,6 +327,7 @@ def forecast_line(record: dict[str, Any]) -> str:
     others = ", ".join(
         f"{words} {min(r[key] for r in rows):.2f} to {max(r[key] for r in rows):.2f}" for words, key in rivals.items()
     )
+    again = [r[f"forecast, folds dealt again: {end}"] for r in rows for end in ("least", "most")]
     share = max(r["forecast: share of training time"] for r in every)
     training = record["training"]
     return (
@@ -334,8 +335,8 @@ def forecast_line(record: dict[str, Any]) -> str:
         f"training as held-out probes of encoders trained for {steps:,} steps (`{training['encoder']}`, "
         f"{training['optimizer']}) rank them with a Spearman coefficient, on {names}, of {figures('vicreg')}; "
         f"{figures('infonce')}; {figures('barlow_twins')}; {figures('mean of losses')} (without ten grades of "
-        f"corruption {', '.join(ungraded)}); in at most "
-        f"{100 * share:.2f} % of the training time; rivals: {others}"
+        f"corruption {', '.join(ungraded)}; by loss with other draws of its folds {min(again):.2f} to "
+        f"{max(again):.2f}); in at most {100 * share:.2f} % of the training time; rivals: {others}"
     )
 
 

@@ -198,6 +198,7 @@ def test_what_cannot_be_ranked_is_refused(table: Path, tmp_path: Path) -> None:
         ({"batch_size": -1}, "whole relation"),
         ({"batch_size": 1}, "whole relation"),
         ({"batch_size": 64, "label_free": True}, "judged for none"),
+        ({"batch_size": 64, "method": "vicreg(form=hinge)"}, "whatever the batch_size"),
         ({"max_iter": 5}, "add --trained"),
     ]:
         with pytest.raises(DataError, match=words):

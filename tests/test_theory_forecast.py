@@ -22,6 +22,7 @@ from spectral_ssl.theory.gaussian_probe import discriminant, discriminant_left_o
 
 REFIT_TOL = 1e-9  # probabilities: a rank-one update of a well-conditioned K x K inverse
 SINGLE_TOL = 1e-4  # coordinates of size 1 from activations in single precision
+HELD_TOL = 1e-5  # share of a slope: L-BFGS stops where the loss no longer falls
 CHART_TOL = 1e-8  # sines: leading kernel components, eigenvalues 1e-3 apart
 
 
@@ -147,7 +148,8 @@ def test_forecast_is_a_probe_on_folds_taken_out_of_the_relation(method: Any) -> 
         kept = np.setdiff1d(np.arange(90), out)
         part = A[np.ix_(kept, kept)]
         part = part * (A.sum() / 90) / (part.sum() / kept.size)
-        B = lazy_map(method, Graph.from_adjacency(part), chart.Q[kept], 2, batch_size=128, seed=5)
+        cost = 1 / (chart.variance + 1e-4)
+        B = lazy_map(method, Graph.from_adjacency(part), chart.Q[kept], 2, batch_size=128, cost=cost, seed=5)
         Z, held = chart.Q[stay] @ B, chart.Q[out] @ B
         p = predicted(Z, y[stay], held)
         for row, own in zip(out, p[np.arange(out.size), y[out]], strict=True):
@@ -225,6 +227,57 @@ def test_samples_without_a_pair_cost_infonce_dearly_as_foretold() -> None:
     assert reached[0] < reached[1] - 0.2  # they do: that is what there is to foretell
     gap, error = paired_difference(foretold[1], foretold[0])
     assert gap > max(0.2, 5 * error)
+
+
+def test_barlow_twins_is_held_at_its_start(monkeypatch: Any) -> None:
+    """Where the descent ends, the slope of the loss, by torch, is mu cost times the way that B has gone."""
+    X, _ = clusters(11)
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    chart = network_chart(X, n_coordinates=12, share=0.02)
+    P = chart.Q * np.sqrt(chart.variance + 0.02)  # principal components of features whose variances sum to 1
+    assert np.allclose(P.var(axis=0), chart.variance, rtol=SINGLE_TOL)
+    monkeypatch.setattr("spectral_ssl.theory.forecast.HELD", 0.05)  # firmly enough for L-BFGS to arrive
+    method = ss.BarlowTwins()
+    held = lazy_map(method, graph, chart.Q, 4, steps=200, cost=chart.cost)
+    W = torch.as_tensor(held / np.sqrt(chart.variance + 0.02)[:, None], dtype=torch.float64)  # weights on P
+    W0 = torch.as_tensor(np.eye(12, 4) / np.sqrt(chart.variance + 0.02)[:, None])
+    W.requires_grad_()
+    loss = method.loss(torch.as_tensor(P) @ W, graph)
+    (slope,) = torch.autograd.grad(loss, W)
+    pull = 0.05 * (W0 - W).detach()
+    assert float((slope - pull).norm()) < HELD_TOL * float(pull.norm())
+    free = lazy_map(method, graph, chart.Q, 4, steps=200)
+    assert float(method.loss(chart.Q @ free, graph)) < float(loss.detach()) - 0.1
+
+
+@pytest.mark.parametrize(
+    "method", [ss.VICReg(invariance=0.4), ss.InfoNCE(), ss.BarlowTwins(normalized=False)], ids=repr
+)
+def test_losses_that_leave_no_column_free_are_not_held(method: Any) -> None:
+    X, _ = clusters(12)
+    graph = ss.relations.knn(Dataset(name="rows", X=X), n_neighbors=5)
+    chart = network_chart(X, n_coordinates=12)
+    held = lazy_map(method, graph, chart.Q, 2, cost=chart.cost)
+    assert np.array_equal(held, lazy_map(method, graph, chart.Q, 2))
+
+
+def test_columns_that_no_pair_speaks_for_stay_as_trained_networks_leave_them(monkeypatch: Any) -> None:
+    """Classes half wrong bear three columns of eight; the others memorise unless they are held. Witness: a network."""
+    rng = np.random.default_rng(1)
+    y = np.arange(900) % 4
+    X = 1.5 * rng.standard_normal((4, 16))[y] + 2.0 * rng.standard_normal((900, 16))
+    seen, judged = slice(400), slice(400, 900)
+    graph = ss.relations.corrupt(ss.relations.labels(Dataset(name="rows", X=X[seen], y=y[seen])), 0.5, seed=1)
+    options: dict[str, Any] = {"optimizer": "adam", "learning_rate": 3e-3, "batch_size": 128, "max_iter": 400}
+    run = ss.train(ss.BarlowTwins(), graph, 8, X=X[seen], encoder="mlp(width=64)", dtype="float32", **options)
+    Z, Z_judged = (run.embedding.transform(X[rows]) for rows in (seen, judged))
+    reached = linear_probe_score(Z, y[seen], Z_judged, y[judged], classification=True)
+    held = forecast_score(graph, 8, y[seen], X=X[seen], method=ss.BarlowTwins()).accuracy
+    monkeypatch.setattr("spectral_ssl.theory.forecast.HELD", 0.0)
+    free = forecast_score(graph, 8, y[seen], X=X[seen], method=ss.BarlowTwins()).accuracy
+    assert free is not None
+    assert abs(held - reached) < 0.1
+    assert free < reached - 0.15
 
 
 def test_all_views_of_a_sample_are_taken_out_with_it() -> None:

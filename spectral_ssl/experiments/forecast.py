@@ -24,6 +24,7 @@ from spectral_ssl.experiments.recipe import Recipe
 from spectral_ssl.experiments.rows import parse_methods
 from spectral_ssl.experiments.setting import data_summary, load_data, make_setting
 from spectral_ssl.methods import Method
+from spectral_ssl.methods.slopes import reckons_with_batches
 from spectral_ssl.progress import SILENT, Progress
 from spectral_ssl.theory.charts import Chart, NetworkChart, network_chart, smooth_chart
 from spectral_ssl.theory.forecast import forecast_score, visible_score
@@ -84,8 +85,8 @@ def forecast(
         trained: Train an encoder on every candidate too, and say how well the ranking foretold their accuracy.
         encoder: What is trained, as in "mlp(width=256, depth=2)".
         optimizer: How, as in "adam" or "lbfgs".
-        batch_size: Pairs of each step of the training, which the ranking with labels reckons with too; 0 for the whole
-            relation.
+        batch_size: Pairs of each step of the training, which the ranking with labels reckons with too (for InfoNCE,
+            squared VICReg and normalised Barlow Twins); 0 for the whole relation.
         max_iter: Steps.
         hurt: How many of the worst pairs to list; 0 leaves influence out.
         mend: The relation whose pairs to judge, one of those ranked; left out, the best that is not made from labels.
@@ -118,6 +119,11 @@ def forecast(
                 f"{name} is of the training that candidates are judged for, and without labels they are judged for "
                 "none; leave it out, or give labels"
             )
+    if batch_size != NEUTRAL["batch_size"] and not trained and not reckons_with_batches(loss):
+        raise DataError(
+            f"the ranking for {method} goes by its loss over the whole relation, whatever the batch_size, and "
+            "nothing is trained; leave it out, or add --trained"
+        )
     if mend is not None and not by_labels:
         raise DataError("mend= judges pairs by labels, and there are none to read; leave it out, or give labels")
     entries: list[Candidate] = []

@@ -24,7 +24,7 @@ rows, rows of few pairs and features that live in few rows are dear, though the 
                 + (1/B) { sum_k E (m_kk - C_kk d_k)^2 + 2 (C_kk - 1) E d_k (C_kk d_k - m_kk)
                           + lambda sum_{k != l} E m_kl^2 },  where columns are uncorrelated: the descent leads there
 
-Samples without a pair are drawn alone as `_batches` draws them. E runs over all pairs where there are at most 2 N (or
+Samples without a pair are drawn alone as `_batches` draws them. E runs over all pairs where there are at most N (or
 1,000), else over so many drawn with `seed`.
 
 InfoNCE needs the rows z_i = y_i / |y_i| of Y = QB themselves, dL/dB = Q'dL/dY. It compares row i with those of its own
@@ -58,11 +58,11 @@ from spectral_ssl.methods.infonce import InfoNCE, partners
 from spectral_ssl.methods.vicreg import VICReg
 from spectral_ssl.moments import Moments
 
-__all__ = ["Slope", "slope"]
+__all__ = ["Slope", "reckons_with_batches", "slope"]
 
 Slope = Callable[[Array], tuple[float, Array]]
 TINY = float(np.finfo(np.float64).tiny)
-PAIRS, PAIRS_MIN = 2, 1000  # for each row, and at least, by which the variance of batches is told
+PAIRS, PAIRS_MIN = 1, 1000  # for each row, and at least, by which the variance of batches is told
 # exp[(z_i'z_j - 1) / tau] goes down to exp(-2 / tau): its inverse times a degree must not overflow
 SINGLE, DOUBLE = 0.05, 0.004  # tau from which single and double precision hold it, e^40 and e^500
 
@@ -90,13 +90,13 @@ def slope(
             check_int(value, name, low=2)
     precision: Any = np.float64
     of_rows = _by_torch(method, graph)
-    if isinstance(method, VICReg) and method.form == "squared" and method.weighting == "none":
+    if isinstance(method, VICReg) and reckons_with_batches(method):
         if method.invariance is None:
             raise DataError("invariance=None is resolved by a spectrum: pass method.resolve(spectrum, n_components)")
         if batch_size is None:
             return _vicreg(method, Moments.from_arrays(Q, graph), method.invariance)
         precision, of_rows = np.float32, _vicreg_in_batches(method, graph, batch_size, seed)
-    elif isinstance(method, BarlowTwins) and method.normalized:
+    elif isinstance(method, BarlowTwins) and reckons_with_batches(method):
         if batch_size is None:
             return _barlow_twins(method, Moments.from_arrays(Q, graph))
         precision, of_rows = np.float32, _barlow_twins_in_batches(method, graph, batch_size, seed)
@@ -116,6 +116,13 @@ def slope(
         return loss, (Q.T @ dY.astype(precision)).astype(np.float64)
 
     return evaluate
+
+
+def reckons_with_batches(method: Method) -> bool:
+    """Whether batch_size changes what is descended: no other loss has its expectation over batches written out."""
+    if isinstance(method, VICReg):
+        return method.form == "squared" and method.weighting == "none"
+    return method.normalized if isinstance(method, BarlowTwins) else isinstance(method, InfoNCE)
 
 
 def _vicreg(method: VICReg, m: Moments, gamma: float) -> Slope:

@@ -106,6 +106,7 @@ class NetworkChart:
 
     X (N, D): those rows; Q (N, q): their coordinates, not computed again where chart(X) is asked for the same array.
     variance (q,): w_j as shares of all variance, descending. share: rho. layers: weights and biases, as drawn.
+    cost (q,): squared length of weights, on features of total variance 1, that make coordinate j; 1 / (v_j + rho).
     """
 
     X: Any
@@ -121,6 +122,10 @@ class NetworkChart:
     @property
     def n_coordinates(self) -> int:
         return int(self.T.shape[1])
+
+    @property
+    def cost(self) -> Array:
+        return 1 / (self.variance + self.share)
 
     def __call__(self, X: Any) -> Array:
         if X is self.X:

@@ -16,6 +16,16 @@ coordinates, for networks that are trained for a while have not memorised everyt
 have memorised much: under InfoNCE every sample without a pair is driven away from all others, those of its class among
 them, and a relation that leaves many without one is worth less than its pairs are.
 
+Barlow Twins leaves columns free: of what size they are, and, where no pair speaks for them, all else. Pairs within c
+classes bear c - 1 columns; the others slope by the variance of batches alone, one B-th of what moves the rest. A
+descent by slopes hardly moves them; L-BFGS, which takes curvature out, carries them off, and memorises by them. So
+under Barlow Twins the way from the start costs what it costs weights on features of total variance 1,
+
+    L(QB) + (mu / 2) sum_jk (B_jk - B0_jk)^2 / (v_j + rho),   v_j = w_j / sum_l w_l,  mu = 5e-4
+
+as early stopping holds weights at their start. VICReg, which asks for variance in every column, and InfoNCE, under
+which rows never cease to drive each other away, are not held.
+
 The labelled samples are dealt into five folds; three of them, one after the other, are taken out of the relation with
 all views, so that a relation made from the labels cannot hand them back; what is left keeps its mean degree; the loss
 is descended; and a Gaussian probe (`gaussian_probe.discriminant`), fitted to the labelled samples that stayed, places
@@ -58,7 +68,7 @@ from spectral_ssl.data._checks import check_int, frozen, generator
 from spectral_ssl.embedding import Array
 from spectral_ssl.errors import DataError
 from spectral_ssl.graph import Graph
-from spectral_ssl.methods import Method, VICReg
+from spectral_ssl.methods import BarlowTwins, Method, VICReg
 from spectral_ssl.methods.slopes import slope
 from spectral_ssl.moments import Moments
 from spectral_ssl.solve import check_method
@@ -69,10 +79,11 @@ from spectral_ssl.theory.gaussian_probe import discriminant
 
 __all__ = ["Forecast", "Visible", "forecast_score", "lazy_map", "paired_difference", "visible_score"]
 
-STEPS = 20  # of L-BFGS
+STEPS, SEARCH = 20, 1.2  # of L-BFGS, and evaluations of the loss for each at most
 BATCH_SIZE = 128  # pairs of a batch of the training to come
 COSINES, COMPARED = 300_000, 64  # that InfoNCE takes at each step at most, or COMPARED for each row
 FOLDS, JUDGED = 5, 3  # parts of the labelled samples, and those of them that are taken out, one after the other
+HELD = 5e-4  # mu, of Barlow Twins
 RIDGE = 1e-3  # of the probe of numbers, as that of `comparison.linear_probe`
 
 
@@ -166,8 +177,18 @@ def forecast_score(
     for k in range(min(judged, int(fold.max()) + 1)):
         out, stay = rows[fold == k], rows[fold != k]
         kept = np.flatnonzero(~np.isin(placed.source, out))
-        B = lazy_map(method, _at_degree(relation, kept), Q[kept], K, steps=steps, batch_size=batch_size, seed=seed)
-        Z, held = Q_on[stay] @ B, Q_on[out] @ B
+        B = lazy_map(
+            method,
+            _at_degree(relation, kept),
+            Q[kept],
+            K,
+            steps=steps,
+            batch_size=batch_size,
+            cost=chart.cost,
+            seed=seed,
+        )
+        Z = Q_on @ B
+        Z, held = Z[stay], Z[out]
         if classes:
             p = discriminant(Z, Y[stay].argmax(axis=1), held, n_classes=Y.shape[1])
             own = Y[out].argmax(axis=1)
@@ -197,25 +218,34 @@ def lazy_map(
     *,
     steps: int = STEPS,
     batch_size: int | None = None,
+    cost: Array | None = None,
     seed: int = 0,
 ) -> Array:
     """B (q, K): a loss descended over Z = Q B for a few steps from the K leading coordinates; see the module.
 
     Q (N, q): coordinates of the relation's rows. batch_size: pairs of a batch whose expected loss is descended, None
-    for the loss itself. seed: of the batches that InfoNCE compares rows in, no more than 2 batch_size.
+    for the loss itself. cost (q,): of going along each coordinate, by which Barlow Twins is held at its start; None
+    holds nothing. seed: of the batches that InfoNCE compares rows in, no more than 2 batch_size.
     """
     n_compared = max(COMPARED, COSINES // relation.n_samples)
     if batch_size is not None:
         n_compared = min(n_compared, 2 * batch_size)
     evaluate = slope(method, relation, Q, batch_size=batch_size, n_compared=n_compared, seed=seed)
     start = np.eye(Q.shape[1], n_components)
-    scale = abs(evaluate(start)[0]) or 1.0  # the first step of L-BFGS would know the unit of the loss
+    hold = None if cost is None or not _held(method) else _held(method) * np.asarray(cost)[:, None]
+    scale = 0.0
 
     def objective(b: Array) -> tuple[float, Array]:
-        loss, dB = evaluate(b.reshape(start.shape))
+        nonlocal scale
+        B = b.reshape(start.shape)
+        loss, dB = evaluate(B)
+        scale = scale or abs(loss) or 1.0  # at the start: the first step of L-BFGS would know the unit of the loss
+        if hold is not None:
+            pull = hold * (B - start)
+            loss, dB = loss + float(np.vdot(pull, B - start)) / 2, dB + pull
         return loss / scale, dB.ravel() / scale
 
-    options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0}
+    options = {"maxiter": steps, "maxfun": math.ceil(SEARCH * steps), "ftol": 0.0, "gtol": 0.0}
     found = scipy.optimize.minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     B: Array = found.x.reshape(start.shape)
     if not np.all(np.isfinite(B)):
@@ -325,6 +355,11 @@ def _resolved(method: Method, relation: Graph, X: Any, K: int) -> Method:
         return method
     moments = Moments.from_arrays(X, relation)
     return method.resolve(Spectra(moments=moments).of(method.pencil, K), K)
+
+
+def _held(method: Method) -> float:
+    """mu: columns are free in size, and where no pair speaks for them in direction, under Barlow Twins alone."""
+    return HELD if isinstance(method, BarlowTwins) and method.normalized else 0.0
 
 
 def _at_degree(relation: Graph, kept: Any) -> Graph:
