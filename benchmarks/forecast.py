@@ -37,7 +37,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -290,8 +290,10 @@ def scored(name: str) -> list[dict[str, Any]]:
         timed: dict[str, Callable[[], Any]] = {}
         for loss, method in LOSSES.items():
             timed[f"forecast, {loss}"] = functools.partial(forecast_score, graph, K, train.y, method=method(), **of)
-            timed[f"forecast, {FEW} labels, {loss}"] = functools.partial(few, graph, train.y, method(), of)
-            timed[f"{AGAIN}, {loss}"] = functools.partial(dealt_again, graph, train.y, method(), of)
+            timed[f"forecast, {FEW} labels, {loss}"] = functools.partial(
+                repeated, graph, train.y, range(DRAWS), n_labels=FEW, method=method(), **of
+            )
+            timed[f"{AGAIN}, {loss}"] = functools.partial(repeated, graph, train.y, DEALS, method=method(), **of)
         timed |= {
             "visible, no labels": lambda graph=graph, related=related, views=views: visible_score(
                 graph, K, X=related.X, chart=smooth, **views
@@ -328,12 +330,8 @@ def scored(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def few(graph: Graph, y: Any, method: Any, of: dict[str, Any]) -> list[Any]:
-    return [forecast_score(graph, K, y, method=method, n_labels=FEW, seed=seed, **of) for seed in range(DRAWS)]
-
-
-def dealt_again(graph: Graph, y: Any, method: Any, of: dict[str, Any]) -> list[Any]:
-    return [forecast_score(graph, K, y, method=method, seed=seed, **of) for seed in DEALS]
+def repeated(graph: Graph, y: Any, seeds: Iterable[int], **options: Any) -> list[Any]:
+    return [forecast_score(graph, K, y, seed=seed, **options) for seed in seeds]
 
 
 def value_of(found: Any) -> float:

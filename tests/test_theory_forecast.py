@@ -259,6 +259,8 @@ def test_losses_that_leave_no_column_free_are_not_held(method: Any) -> None:
     chart = network_chart(X, n_coordinates=12)
     held = lazy_map(method, graph, chart.Q, 2, cost=chart.cost)
     assert np.array_equal(held, lazy_map(method, graph, chart.Q, 2))
+    with pytest.raises(DataError, match="each of the 12 coordinates"):
+        lazy_map(method, graph, chart.Q, 2, cost=chart.cost[:1])
 
 
 def test_columns_that_no_pair_speaks_for_stay_as_trained_networks_leave_them(monkeypatch: Any) -> None:

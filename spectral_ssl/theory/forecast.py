@@ -226,12 +226,16 @@ def lazy_map(
     Q (N, q): coordinates of the relation's rows. batch_size: pairs of a batch whose expected loss is descended, None
     for the loss itself. cost (q,): of going along each coordinate, by which Barlow Twins is held at its start; None
     holds nothing. seed: of the batches that InfoNCE compares rows in, no more than 2 batch_size.
+
+    Raises DataError for a cost of another length, and for a loss that cannot be descended.
     """
     n_compared = max(COMPARED, COSINES // relation.n_samples)
     if batch_size is not None:
         n_compared = min(n_compared, 2 * batch_size)
     evaluate = slope(method, relation, Q, batch_size=batch_size, n_compared=n_compared, seed=seed)
     start = np.eye(Q.shape[1], n_components)
+    if cost is not None and np.shape(cost) != start.shape[:1]:
+        raise DataError(f"cost must be one number for each of the {len(start)} coordinates, got {np.shape(cost)}")
     hold = None if cost is None or not _held(method) else _held(method) * np.asarray(cost)[:, None]
     scale = 0.0
 
